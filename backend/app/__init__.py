@@ -1,0 +1,1 @@
+"""Vision Platform's control plane: it alone owns the database."""

@@ -1,0 +1,86 @@
+"""Every refusal the platform can give: one family, one handler in `main.py`.
+
+The class docstring is the default message. A message names the thing, the value and the fix.
+"""
+
+from typing import Any
+
+
+class AppError(Exception):
+    """Something went wrong."""
+
+    code = "INTERNAL"
+    status = 500
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        self.details = details
+        super().__init__(self.message)
+
+
+class NotFound(AppError):
+    """There is no such thing here."""
+
+    code = "NOT_FOUND"
+    status = 404
+
+
+class Unauthorized(AppError):
+    """This request needs `Authorization: Bearer <access token>`."""
+
+    code = "UNAUTHORIZED"
+    status = 401
+
+
+class Forbidden(AppError):
+    """This token is not for this job and attempt."""
+
+    code = "FORBIDDEN"
+    status = 403
+
+
+class Invalid(AppError):
+    """A value is refused; `details.fields` lists each field, its value and what is allowed."""
+
+    code = "INVALID"
+    status = 422
+
+
+class Conflict(AppError):
+    """The thing is in a state that does not allow this."""
+
+    code = "CONFLICT"
+    status = 409
+
+
+class StaleTransition(Conflict):
+    """The job changed meanwhile; read it again."""
+
+    code = "STALE_TRANSITION"
+
+
+class Superseded(Conflict):
+    """A newer attempt or another process owns this job: stop at once and touch storage no more."""
+
+    code = "SUPERSEDED"
+
+
+class TooLarge(AppError):
+    """The request is larger than allowed."""
+
+    code = "TOO_LARGE"
+    status = 413
+
+
+class PredictionFailed(AppError):
+    """The trainer's predict.py did not answer."""
+
+    code = "PREDICTION_FAILED"
+    status = 502
+
+
+class StorageUnavailable(AppError):
+    """The object storage did not answer; try again."""
+
+    code = "STORAGE_UNAVAILABLE"
+    status = 503

@@ -1,0 +1,129 @@
+"""Settings, all from the environment. Nothing secret has a default.
+
+`ENVIRONMENT=production` expects PostgreSQL and R2 and refuses to start on embedded defaults or example secrets.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXAMPLE_SECRETS = frozenset({"changeme", "change-me", "example", "minioadmin", "password", "secret"})
+
+
+class Settings(BaseSettings):
+    """Every variable that the backend reads; `backend/.env.example` explains them."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = "development"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    data_dir: Path = REPOSITORY / "var"
+    database_url: str = ""
+    access_file: Path | None = None
+    access_token: SecretStr | None = None
+
+    storage_type: Literal["local", "minio", "r2"] = "local"
+    storage_bucket: str = "vision"
+    storage_path: Path | None = None
+    minio_endpoint: str = ""
+    minio_access_key: SecretStr = SecretStr("")
+    minio_secret_key: SecretStr = SecretStr("")
+    r2_endpoint: str = ""
+    r2_access_key_id: SecretStr = SecretStr("")
+    r2_secret_access_key: SecretStr = SecretStr("")
+
+    backend_internal_url: str = ""
+    mlflow_tracking_uri: str = ""
+    trainers_path: Path = REPOSITORY
+    trainer_environment: str = ""
+    slots: str = "auto"
+    max_dataset_bytes: int = Field(default=50 * 2**30, ge=1)
+    max_image_bytes: int = Field(default=50 * 2**20, ge=1)
+
+    tick_seconds: float = Field(default=1.0, gt=0)
+    stop_flag_seconds: float = Field(default=5.0, ge=0)
+    grace_period_seconds: int = Field(default=30, ge=1)
+    stall_seconds: float = Field(default=1800.0, gt=0)
+    retry_backoff_seconds: float = Field(default=10.0, ge=0)
+    prediction_timeout_seconds: float = Field(default=180.0, gt=0)
+
+    @model_validator(mode="after")
+    def _refuse_unsafe_production(self) -> Self:
+        problems = self._production_problems() if self.environment == "production" else []
+        problems += self._missing_storage_variables()
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL: DATABASE_URL, or a SQLite file in DATA_DIR."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'vision.sqlite'}"
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    @property
+    def storage_folder(self) -> Path:
+        """The parent of the bucket's folder when STORAGE_TYPE is local."""
+        return self.storage_path or self.data_dir / "storage"
+
+    @property
+    def access_path(self) -> Path:
+        """Where the first start writes the access token, readable by the owner alone."""
+        return self.access_file or self.data_dir / "access.json"
+
+    @property
+    def url(self) -> str:
+        return f"http://{_bracketed(self.host)}:{self.port}"
+
+    def storage_environment(self) -> dict[str, str]:
+        """The variables of DESIGN 3.1 that tell a trainer where the objects are."""
+        common = {"STORAGE_TYPE": self.storage_type, "STORAGE_BUCKET": self.storage_bucket}
+        match self.storage_type:
+            case "local":
+                return common | {"STORAGE_PATH": str(self.storage_folder.resolve())}
+            case "minio" | "r2":
+                return common | {name.upper(): _plain(getattr(self, name)) for name in self._storage_variables()}
+
+    def _storage_variables(self) -> tuple[str, ...]:
+        return {
+            "local": (),
+            "minio": ("minio_endpoint", "minio_access_key", "minio_secret_key"),
+            "r2": ("r2_endpoint", "r2_access_key_id", "r2_secret_access_key"),
+        }[self.storage_type]
+
+    def _missing_storage_variables(self) -> list[str]:
+        return [
+            f"STORAGE_TYPE={self.storage_type} needs {name.upper()}; set it"
+            for name in self._storage_variables()
+            if not _plain(getattr(self, name))
+        ]
+
+    def _production_problems(self) -> list[str]:
+        problems = []
+        if not self.database.startswith("postgresql"):
+            problems.append("ENVIRONMENT=production needs DATABASE_URL=postgresql://…; SQLite is for one laptop")
+        if self.storage_type != "r2":
+            problems.append(f"ENVIRONMENT=production needs STORAGE_TYPE=r2, not {self.storage_type!r}")
+        if not self.backend_internal_url:
+            problems.append("ENVIRONMENT=production needs BACKEND_INTERNAL_URL, where trainers reach the backend")
+        secrets = ("access_token", "minio_secret_key", "r2_secret_access_key")
+        problems += [
+            f"{name.upper()} is an example value; set a real secret"
+            for name in secrets
+            if _plain(getattr(self, name)).lower() in EXAMPLE_SECRETS
+        ]
+        if any(f":{word}@" in self.database_url.lower() for word in EXAMPLE_SECRETS):
+            problems.append("DATABASE_URL holds an example password; set a real one")
+        return problems
+
+
+def _plain(value: str | SecretStr | None) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,56 @@
+"""The platform's closed vocabularies, spelled once."""
+
+from enum import StrEnum
+
+
+class TaskType(StrEnum):
+    OBJECT_DETECTION = "object_detection"
+    INSTANCE_SEGMENTATION = "instance_segmentation"
+    POSE_ESTIMATION = "pose_estimation"
+    ORIENTED_OBJECT_DETECTION = "oriented_object_detection"
+    IMAGE_CLASSIFICATION = "image_classification"
+
+
+class JobStatus(StrEnum):
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+ACTIVE = frozenset({JobStatus.STARTING, JobStatus.RUNNING, JobStatus.STOPPING})
+
+
+class Trigger(StrEnum):
+    """What can happen to a job; `services.jobs.TRANSITIONS` says what follows."""
+
+    LAUNCH = "launch"
+    RUN = "run"
+    CANCEL = "cancel"
+    STOPPED = "stopped"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    REQUEUE = "requeue"
+    RETRY = "retry"
+
+
+class StopIntent(StrEnum):
+    """Why the platform asked a trainer to stop; the trainer itself is never told."""
+
+    CANCEL = "cancel"
+    PREEMPT = "preempt"
+    STALL = "stall"
+
+
+class EventSource(StrEnum):
+    TRAINER = "trainer"
+    PLATFORM = "platform"
+
+
+class CheckpointKind(StrEnum):
+    BEST = "best"
+    LAST = "last"
