@@ -1,0 +1,281 @@
+"""The only door to objects: a local folder, MinIO or R2 behind one small interface.
+
+Keys are relative, `/`-separated and the same in every store. obstore renames atomically in a local folder but neither
+flushes to disk nor sweeps what a crash left half-written, so `_LocalFolder` does both.
+"""
+
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, S3Store
+
+from app.errors import Invalid, NotFound, StorageUnavailable
+from app.settings import Settings
+
+if TYPE_CHECKING:  # obstore has these names for type checkers only
+    from obstore.store import ClientConfig, RetryConfig, S3Credential
+
+MEBIBYTE = 2**20
+PART_SIZE = 8 * MEBIBYTE
+MAX_PARTS = 9_000  # S3 and R2 take 10,000
+PARALLEL_PARTS = 4
+MAX_KEY_BYTES, MAX_SEGMENT_BYTES = 1024, 240
+HALF_WRITTEN_AFTER_SECONDS = 3600
+INCOMING = ".incoming"
+STAGED = re.compile(r".*#\d+")  # how obstore names a file that it has not finished
+
+_PATIENT: "ClientConfig" = {
+    "allow_http": True,
+    "connect_timeout": timedelta(seconds=5),
+    "read_timeout": timedelta(seconds=120),  # one part must be answered within it
+    "timeout": timedelta(hours=6),  # one object, however large; a stall ends earlier
+}
+_RETRIES: "RetryConfig" = {
+    "max_retries": 4,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
+}
+_BRIEF: "ClientConfig" = {
+    "allow_http": True,
+    "connect_timeout": timedelta(seconds=3),
+    "read_timeout": timedelta(seconds=3),
+    "timeout": timedelta(seconds=5),
+}
+_NO_RETRIES: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(seconds=5)}
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    key: str
+    size: int
+
+
+def open_storage(settings: Settings) -> "Storage":
+    """The store that STORAGE_TYPE names; a local folder is made, private, and swept."""
+    match settings.storage_type:
+        case "local":
+            folder = _LocalFolder(settings.storage_folder / settings.storage_bucket)
+            folder.sweep(now=time.time())
+            return folder
+        case "minio":
+            keys = settings.minio_access_key.get_secret_value(), settings.minio_secret_key.get_secret_value()
+            return _Bucket(settings.storage_bucket, settings.minio_endpoint, "us-east-1", keys)
+        case "r2":
+            keys = settings.r2_access_key_id.get_secret_value(), settings.r2_secret_access_key.get_secret_value()
+            return _Bucket(settings.storage_bucket, settings.r2_endpoint, "auto", keys)
+
+
+def check_key(key: str) -> str:
+    """The key itself, or `Invalid`: relative, no empty, hidden or `..` segment, no backslash or control character."""
+    reason = _key_problem(key)
+    if reason:
+        raise Invalid(f"storage key {key!r} {reason}")
+    return key
+
+
+class Storage(ABC):
+    """Objects by key. Raises `NotFound` for a missing one and `StorageUnavailable` when the store does not answer."""
+
+    def __init__(self, store: ObjectStore, where: str) -> None:
+        self._store = store
+        self._where = where
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Replace the object with the file's bytes, atomically, in equal parts."""
+        self._put(check_key(key), path, _part_size(path.stat().st_size))
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        self._put(check_key(key), data, _part_size(len(data)))
+
+    def get_bytes(self, key: str) -> bytes:
+        with self._translated(check_key(key)):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def download(self, key: str, path: Path) -> None:
+        """Write the object to `path`; the file appears complete or not at all."""
+        partial = path.with_name(f"{path.name}.{uuid4().hex}.part")
+        try:
+            with partial.open("wb") as file:
+                for chunk in self.stream(key):
+                    file.write(chunk)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def stream(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes from `start`, at most `length` of them; a missing object raises here, not at the first chunk."""
+        size = self.size(check_key(key))
+        if size is None:
+            raise NotFound(self._missing(key))
+        end = size if length is None else min(size, start + length)
+        return self._chunks(key, start, end) if start < end else iter(())
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes, or None where there is no such object."""
+        try:
+            with self._translated(check_key(key)):
+                return int(obstore.head(self._store, key)["size"])
+        except NotFound:
+            return None
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object in the folder `prefix`, at any depth; the empty prefix means all."""
+        folder = check_key(prefix.rstrip("/")) if prefix else None
+        with self._translated(prefix):
+            for page in obstore.list(self._store, folder):
+                for found in page:
+                    if not found["path"].startswith(f"{INCOMING}/"):
+                        yield ObjectInfo(found["path"], found["size"])
+
+    def delete(self, key: str) -> None:
+        """Remove the object; removing what is not there is no error."""
+        self._delete([check_key(key)])
+
+    def delete_prefix(self, prefix: str) -> int:
+        """Remove every object in the folder `prefix` and say how many there were."""
+        check_key(prefix.rstrip("/"))
+        keys = [found.key for found in self.list(prefix)]
+        for start in range(0, len(keys), 1000):
+            self._delete(keys[start : start + 1000])
+        return len(keys)
+
+    @abstractmethod
+    def check(self) -> None:
+        """Return at once if the store answers, else raise `StorageUnavailable` within seconds."""
+
+    def _put(self, key: str, source: Path | bytes, part_size: int) -> None:
+        with self._translated(key):
+            obstore.put(self._store, key, source, chunk_size=part_size, max_concurrency=PARALLEL_PARTS)
+
+    def _chunks(self, key: str, start: int, end: int) -> Iterator[bytes]:
+        with self._translated(key):
+            for chunk in obstore.get(self._store, key, options={"range": (start, end)}).stream(MEBIBYTE):
+                yield bytes(chunk)
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        with self._translated(keys[0]), suppress(FileNotFoundError):
+            obstore.delete(self._store, keys)
+
+    def _missing(self, key: str) -> str:
+        return f"object {key!r} is not in {self._where}"
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotFound(self._missing(key)) from error
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable(f"{self._where} refused {key!r}: {_reason(error)}") from error
+
+
+class _Bucket(Storage):
+    """A bucket behind the S3 protocol, path addressing. Nothing is taken from AWS_… variables of the machine."""
+
+    def __init__(self, bucket: str, endpoint: str, region: str, keys: tuple[str, str]) -> None:
+        self._open: Callable[[ClientConfig, RetryConfig], S3Store] = lambda client, retry: S3Store(
+            bucket,
+            endpoint=endpoint,
+            aws_endpoint_url_s3=endpoint,
+            region=region,
+            virtual_hosted_style_request=False,
+            skip_signature=False,
+            disable_tagging=True,
+            client_options=client,
+            retry_config=retry,
+            credential_provider=lambda: _credential(keys),
+        )
+        super().__init__(self._open(_PATIENT, _RETRIES), f"bucket {bucket!r} at {endpoint}")
+
+    def check(self) -> None:
+        brief = self._open(_BRIEF, _NO_RETRIES)
+        try:
+            next(iter(obstore.list(brief, "installation")), None)
+        except (BaseError, OSError) as error:
+            raise StorageUnavailable(f"{self._where} does not answer as it should: {_reason(error)}") from error
+
+
+class _LocalFolder(Storage):
+    """A folder that only its owner can read. What `put` returned from is on the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        super().__init__(LocalStore(self.folder, automatic_cleanup=True), f"folder {str(self.folder)!r}")
+
+    def check(self) -> None:
+        if not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
+            raise StorageUnavailable(f"{self._where} is missing or not writable")
+
+    def sweep(self, now: float) -> int:
+        """Remove what a crash left half-written; a younger file may belong to a trainer that still writes."""
+        removed = 0
+        for path in list(self.folder.rglob("*")):
+            half_written = path.parent.name == INCOMING or STAGED.fullmatch(path.name)
+            with suppress(FileNotFoundError):
+                if half_written and path.is_file() and now - path.stat().st_mtime > HALF_WRITTEN_AFTER_SECONDS:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+    def _put(self, key: str, source: Path | bytes, part_size: int) -> None:
+        incoming = f"{INCOMING}/{uuid4().hex}"
+        try:
+            super()._put(incoming, source, part_size)
+            with self._translated(key):
+                _flush(self.folder / incoming)
+                obstore.rename(self._store, incoming, key)
+                for folder in Path(key).parents:
+                    _flush(self.folder / folder)
+        except BaseException:
+            (self.folder / incoming).unlink(missing_ok=True)
+            raise
+
+
+def _key_problem(key: str) -> str | None:
+    if not key or len(key.encode()) > MAX_KEY_BYTES:
+        return f"has {len(key.encode())} bytes; use 1 to {MAX_KEY_BYTES}"
+    if "\\" in key or any(ord(character) < 32 or ord(character) == 127 for character in key):
+        return "holds a backslash or a control character"
+    for segment in key.split("/"):
+        if segment in ("", ".", ".."):
+            return "is not relative or has an empty, '.' or '..' segment"
+        if segment.startswith(".") or STAGED.fullmatch(segment):
+            return f"has a segment {segment!r} that is hidden or ends in '#' and digits"
+        if len(segment.encode()) > MAX_SEGMENT_BYTES:
+            return f"has a segment of more than {MAX_SEGMENT_BYTES} bytes"
+    return None
+
+
+def _part_size(size: int) -> int:
+    """Equal parts, as R2 wants them, and never too many."""
+    return max(PART_SIZE, -(-size // MAX_PARTS // MEBIBYTE) * MEBIBYTE)
+
+
+def _credential(keys: tuple[str, str]) -> "S3Credential":
+    return {"access_key_id": keys[0], "secret_access_key": keys[1], "token": None, "expires_at": None}
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    """The server's own code and message where it gave them, else the first line of what obstore says."""
+    answer = re.search(r"<Code>(.*?)</Code>\s*<Message>(.*?)</Message>", str(error), re.DOTALL)
+    return f"{answer[1]}: {answer[2]}" if answer else str(error).partition("\n")[0][:300]
