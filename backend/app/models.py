@@ -94,7 +94,10 @@ class Job(Base):
     """What a person asked for. `config` is the validated request, `progress` the newest report."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_queue", "status", "priority", "id"),)
+    __table_args__ = (
+        Index("ix_jobs_queue", "status", "priority", "id"),
+        {"sqlite_autoincrement": True},  # a deleted job's number names folders and objects; never give it again
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
