@@ -25,7 +25,8 @@ class Placed:
 
     @property
     def corners(self) -> Floats:
-        return self.glyph.corners + np.array([self.left, self.top])
+        moved: Floats = self.glyph.corners + np.array([self.left, self.top])
+        return moved
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -113,4 +114,5 @@ def _light(rng: np.random.Generator, canvas: int) -> Floats:
     angle, fall = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.2)
     across = np.linspace(-0.5, 0.5, canvas)
     slope = across[None, :] * np.cos(angle) + across[:, None] * np.sin(angle)
-    return 1 - fall * (slope - slope.min()) / (slope.max() - slope.min())
+    light: Floats = 1 - fall * (slope - slope.min()) / (slope.max() - slope.min())
+    return light

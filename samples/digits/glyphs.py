@@ -107,4 +107,5 @@ def _rotate(points: Floats, degrees: float, centre: Floats) -> Floats:
     """Counterclockwise as seen on the screen, where y points down: as PIL's `rotate` turns."""
     angle = np.deg2rad(degrees)
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return (points - centre) @ matrix.T + centre
+    turned: Floats = (points - centre) @ matrix.T + centre
+    return turned
