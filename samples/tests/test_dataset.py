@@ -48,7 +48,8 @@ def grown(area: Mask, by: int = 2) -> Mask:
     padded = np.pad(area, by)
     shifts = range(2 * by + 1)
     height, width = area.shape
-    return np.any([padded[y : y + height, x : x + width] for y in shifts for x in shifts], axis=0)
+    reached: Mask = np.any([padded[y : y + height, x : x + width] for y in shifts for x in shifts], axis=0)
+    return reached
 
 
 @pytest.mark.parametrize("task_type", LABELS)
