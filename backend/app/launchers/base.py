@@ -1,0 +1,80 @@
+"""The seam between the reconciler and whatever runs trainers: processes here, containers and clusters later.
+
+A launcher knows attempts by (job, attempt); the handle is its own note about what it started, kept in the database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from app.errors import AppError
+
+Handle = dict[str, Any]
+
+
+class LaunchError(AppError):
+    """The trainer could not be started."""
+
+    code = "LAUNCH_FAILED"
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """Everything needed to start one attempt. `environment` is complete: nothing is added from the backend's."""
+
+    job_id: int
+    attempt: int
+    command: list[str]
+    folder: Path
+    environment: Mapping[str, str]
+    attempt_dir: Path
+    grace_seconds: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a launcher sees of an attempt.
+
+    `found` is False where nothing was ever started. Not alive, found, and neither `exit_code` nor `signal`
+    means that the ending went unrecorded: the machine restarted or the supervisor was killed.
+    `killed` says that the platform itself sent SIGKILL.
+    """
+
+    alive: bool
+    exit_code: int | None = None
+    signal: int | None = None
+    oom_killed: bool = False
+    ended_at: datetime | None = None
+    found: bool = True
+    killed: bool = False
+    handle: Handle | None = None
+
+
+@dataclass(frozen=True)
+class CompletedRun:
+    """A finished short program. `exit_code` is None when it was ended for taking too long."""
+
+    exit_code: int | None
+    stdout: str
+    stderr_tail: str
+
+
+class Launcher(Protocol):
+    def launch(self, spec: LaunchSpec) -> Handle:
+        """Start the attempt and return once its trainer exists. Raises LaunchError, also if it was started before."""
+
+    def observe(self, job_id: int, attempt: int, handle: Handle | None) -> Observation:
+        """What is there now. Finds an attempt whose handle was never recorded."""
+
+    def stop(self, job_id: int, attempt: int, handle: Handle | None, *, kill: bool) -> None:
+        """Ask the trainer to end (SIGTERM), or end it and all it started (SIGKILL).
+
+        With `kill`, an attempt that was never started can never be started afterwards.
+        """
+
+    def run_once(
+        self, command: list[str], folder: Path, environment: Mapping[str, str], work_dir: Path, timeout: float
+    ) -> CompletedRun:
+        """Run a short program to its end, one at a time. Nothing that it started outlives it."""
