@@ -1,0 +1,98 @@
+# Vision Platform. `make` alone lists what there is. Everything is installed inside this folder.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PARTS := backend client samples testing tracking trainer-ultralytics
+CHECKED := backend client samples testing trainer-ultralytics
+TRAINERS := $(wildcard trainer-*)
+environment = $(1:%=%/.venv/.ready)
+
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.PHONY: help demo run test test-slow lint fix types e2e bench clean setup sample sync-utils lock
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## everyday
+
+demo: $(call environment,backend client trainer-ultralytics samples tracking) ## train a detector and show what it learned (ONCE=1: and stop)
+	@client/.venv/bin/python scripts/demo.py $(if $(ONCE),--once)
+
+run: $(call environment,backend client trainer-ultralytics tracking) ## start the platform: backend, trainers, MLflow
+	@client/.venv/bin/python scripts/run_platform.py
+
+test: $(CHECKED:%=test-%) test-e2e ## run every part's tests, the slow ones left out
+
+test-slow: $(CHECKED:%=test-slow-%) test-slow-e2e ## run the tests that take longer
+
+lint: lint-ruff lint-imports lint-utils ## check style, layers and copies; changes nothing
+
+fix: $(call environment,backend) ## format, and mend what can be mended by itself
+	@status=0; backend/.venv/bin/ruff check --fix . || status=$$?; backend/.venv/bin/ruff format .; exit $$status
+
+types: $(CHECKED:%=types-%) ## check types, strictly
+
+e2e: test-e2e test-slow-e2e ## train for real through a real backend, storage and launcher
+
+bench: $(call environment,$(PARTS)) ## measure overhead, start and ingestion (ARGS="--quick")
+	@testing/.venv/bin/python -m benchmarks $(ARGS)
+
+clean: ## remove the environments and var/, after asking (YES=1: without)
+	@scripts/clean $(if $(YES),--yes)
+
+## set-up and upkeep
+
+setup: $(call environment,$(PARTS)) ## set up every part's environment (TORCH_BACKEND=cpu: torch without CUDA)
+
+sample: $(call environment,samples) ## write the sample dataset into var/storage/vision, for train.py from a terminal
+	@scripts/sample
+
+sync-utils: ## copy trainer-ultralytics/utils.py to every other trainer
+	@scripts/sync-utils
+
+lock: .tools/python ## lock the dependencies of every part anew (ARGS="--upgrade")
+	@scripts/lock $(ARGS)
+
+## the parts of the targets above
+
+.SECONDEXPANSION:
+.PHONY: lint-ruff lint-imports lint-utils test-e2e test-slow-e2e
+
+test-%: $$(call environment,$$* testing)
+	@echo "$*: tests" && cd $* && .venv/bin/python -m pytest -m 'not slow'
+
+test-slow-%: $$(call environment,$$* testing)
+	@echo "$*: slow tests" && cd $* && { .venv/bin/python -m pytest -m slow || [ $$? -eq 5 ]; }
+
+test-e2e: $(call environment,$(PARTS))
+	@echo "e2e: tests" && cd e2e && ../testing/.venv/bin/python -m pytest -m 'not slow'
+
+test-slow-e2e: $(call environment,$(PARTS))
+	@echo "e2e: slow tests" && cd e2e && ../testing/.venv/bin/python -m pytest -m slow
+
+types-%: $$(call environment,$$*)
+	@echo "$*: types" && cd $* && .venv/bin/python -m mypy
+
+lint-ruff: $(call environment,backend)
+	@echo "ruff" && backend/.venv/bin/ruff check . && backend/.venv/bin/ruff format --check .
+
+lint-imports: $(call environment,backend)
+	@echo "backend: layers" && cd backend && .venv/bin/lint-imports
+
+lint-utils:
+	@scripts/sync-utils --check
+
+.tools/python: scripts/bootstrap-uv scripts/uv-requirements.txt
+	@scripts/bootstrap-uv
+
+define set_up_part
+$(call environment,$(1)): .tools/python scripts/sync-environment $(wildcard $(1)/pyproject.toml $(1)/requirements*.lock $(1)/requirements*.txt)
+	@scripts/sync-environment $(1)
+	@touch $$@
+endef
+$(foreach part,$(PARTS),$(eval $(call set_up_part,$(part))))
