@@ -84,3 +84,10 @@ class StorageUnavailable(AppError):
 
     code = "STORAGE_UNAVAILABLE"
     status = 503
+
+
+class Busy(AppError):
+    """Too many requests wait; try again."""
+
+    code = "BUSY"
+    status = 503
