@@ -16,7 +16,9 @@ INTEGRATIONS = ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "
 def prepare_ultralytics(work_dir: Path) -> None:
     """Give Ultralytics a private configuration under `work_dir` (an existing folder). Call before importing it."""
     if "ultralytics" in sys.modules:
-        raise RuntimeError("ultralytics is already imported; prepare_ultralytics must be called before")
+        if os.environ.get("YOLO_AUTOINSTALL") == "false":
+            return  # prepared before
+        raise RuntimeError("ultralytics is already imported; call prepare_ultralytics before")
     home = (work_dir / "ultralytics").resolve()
     (home / "Ultralytics").mkdir(parents=True, exist_ok=True)
     (home / "Ultralytics" / "settings.json").write_text(json.dumps(_settings(home), indent=2), encoding="utf-8")
