@@ -1,7 +1,7 @@
 """`make demo`: starts the platform, makes a dataset of real handwriting, trains a detector and shows what it learned.
 
-Everything goes through the public API, as a person would do it with the `vision` command. Nothing is prepared beforehand: the
-model starts from random weights, and the demo fails when it has not learned.
+Everything goes through the public API, as a person would do it with the `vision` command. Nothing is prepared
+beforehand: the model starts from random weights, and the demo fails when it has not learned.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from vision_client.watch import PlainScreen, Screen, live_screen, watch
 NAME = "digits"
 IMAGES, CANVAS, CLASSES = 320, 160, 3
 NEEDED_MAP50 = 0.9
+ANY_HOST = {"0.0.0.0", "::"}
 READY_SECONDS = 90.0
 CANCEL_SECONDS = 60.0
 POLL_SECONDS = 0.2
@@ -125,10 +126,9 @@ def sample_dataset(folder: Path) -> tuple[Path, Path]:
         shutil.rmtree(target, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         sizes = ["--images", str(IMAGES), "--canvas", str(CANVAS), "--classes", str(CLASSES), "--seed", "0"]
-        command = [REPOSITORY / "samples/.venv/bin/python", "-m", "digits", "--task", "object_detection", *sizes]
-        made = subprocess.run(
-            [*command, "--out", target], cwd=REPOSITORY / "samples", stdout=subprocess.PIPE, check=False
-        )
+        command = [f"{REPOSITORY}/samples/.venv/bin/python", "-m", "digits", "--task", TRAINING["task_type"], *sizes]
+        command += ["--out", str(target)]
+        made = subprocess.run(command, cwd=REPOSITORY / "samples", stdout=subprocess.PIPE, check=False)
         if made.returncode:
             raise DemoFailed(f"samples could not make the dataset (exit code {made.returncode})")
         description.write_bytes(made.stdout)  # last: without it the folder is made anew
@@ -253,7 +253,8 @@ def _refuse_dead_backend(platform: Platform | None) -> None:
 
 
 def _wait_until_ready(platform: Platform, access_file: Path) -> Client:
-    url = f"http://127.0.0.1:{platform.choices.port}"
+    host = platform.choices.host
+    url = f"http://{'127.0.0.1' if host in ANY_HOST else host}:{platform.choices.port}"
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         _refuse_dead_backend(platform)
@@ -268,12 +269,15 @@ def _running_client(access_file: Path, url: str | None = None) -> Client | None:
     """A client of the platform that this file opens, where it runs and is ready."""
     try:
         access = find_access({"VISION_ACCESS_FILE": str(access_file)})
-        client = Client(url or access.url, access.token)
-        if client.is_ready():
-            client.system()
-            return client
     except VisionError:
         return None
+    client = Client(url or access.url, access.token)
+    try:
+        if client.is_ready() and client.system():
+            return client
+    except VisionError:
+        pass  # nobody, or another platform, answers there
+    client.close()
     return None
 
 

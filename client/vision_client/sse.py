@@ -41,10 +41,12 @@ def messages(chunks: Iterable[bytes]) -> Iterator[Message | None]:
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
     """Whole lines, ended by CR LF, LF or CR; an unfinished last line is dropped, as the standard wants."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    rest = ""
+    rest, after_cr = "", False
     for chunk in chunks:
-        rest += decoder.decode(chunk)
-        held = "\r" if rest.endswith("\r") else ""  # its LF may be in the next chunk
-        *whole, rest = rest.removesuffix(held).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        rest += held
+        text = decoder.decode(chunk)
+        if not text:
+            continue
+        text = text.removeprefix("\n") if after_cr else text
+        after_cr = text.endswith("\r")
+        *whole, rest = (rest + text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
         yield from whole
