@@ -39,7 +39,8 @@ class Observation:
 
     `found` is False where nothing was ever started. Not alive, found, and neither `exit_code` nor `signal`
     means that the ending went unrecorded: the machine restarted or the supervisor was killed.
-    `killed` says that the platform itself sent SIGKILL.
+    `killed` says that the platform itself sent SIGKILL, `oom_killed` that the kernel ended a process for want of
+    memory just before the end, `error` why the trainer could not even be started.
     """
 
     alive: bool
@@ -49,6 +50,7 @@ class Observation:
     ended_at: datetime | None = None
     found: bool = True
     killed: bool = False
+    error: str | None = None
     handle: Handle | None = None
 
 
@@ -77,4 +79,7 @@ class Launcher(Protocol):
     def run_once(
         self, command: list[str], folder: Path, environment: Mapping[str, str], work_dir: Path, timeout: float
     ) -> CompletedRun:
-        """Run a short program to its end, one at a time. Nothing that it started outlives it."""
+        """Run a short program to its end, one at a time. Nothing that it started outlives it.
+
+        Raises LaunchError if its turn does not come within `timeout` seconds.
+        """
