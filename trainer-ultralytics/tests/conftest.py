@@ -1,0 +1,74 @@
+"""Shared by the trainer's tests: a recording backend, a configuration with every field defaulted, the contract."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from recorder import Recorder
+from utils import TrainConfig
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONTRACTS = REPOSITORY / "contracts"
+TOKEN = "attempt-token-that-nobody-else-may-see"
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    backend = Recorder()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> MakeConfig:
+    """A TrainConfig with folders under tmp_path; give what matters to the test."""
+
+    def make(**changes: Any) -> TrainConfig:
+        fields: dict[str, Any] = {
+            "job_id": 12,
+            "task_type": "object_detection",
+            "model_name": "yolo11n",
+            "dataset_id": "digits",
+            "dataset_version": None,
+            "dataset_sha256": None,
+            "epochs": 2,
+            "batch_size": 4,
+            "learning_rate": 0.01,
+            "image_size": 64,
+            "device": None,
+            "workers": None,
+            "seed": None,
+            "weights": "scratch",
+            "hyperparameters": {},
+            "attempt": 1,
+            "resume": None,
+            "resume_sha256": None,
+            "save_period": None,
+            "grace_period": 30,
+            "callback_url": None,
+            "token": TOKEN,
+            "work_dir": tmp_path / "work",
+            "cache_dir": tmp_path / "cache",
+            "cache_limit_bytes": 50 * 2**30,
+            "mlflow_tracking_uri": None,
+            "mlflow_experiment_name": None,
+            "mlflow_run_id": None,
+        }
+        config = TrainConfig(**{**fields, **changes})
+        config.work_dir.mkdir(parents=True, exist_ok=True)
+        return config
+
+    return make
+
+
+def contract_validator(name: str, definition: str | None = None) -> Draft202012Validator:
+    """Of contracts/{name}.schema.json, or of one of its definitions; formats are checked."""
+    schema = json.loads((CONTRACTS / f"{name}.schema.json").read_text())
+    if definition:
+        schema = {"$defs": schema["$defs"], "$ref": f"#/$defs/{definition}"}
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
