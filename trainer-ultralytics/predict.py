@@ -143,7 +143,6 @@ class Predictor:
         read = _milliseconds_since(started)
         (result,) = self.model.predict(pixels, conf=confidence, verbose=False, **self.options)
         predictions = [one for one in describe(result) if one["confidence"] >= confidence]
-        speed = {name: round(milliseconds, 2) for name, milliseconds in result.speed.items()}
         once, self.once = self.once, {}
         return {
             "image": key,
@@ -152,7 +151,7 @@ class Predictor:
             "height": pixels.shape[0],
             "predictions": predictions,
             "count": len(predictions),
-            "milliseconds": {**once, "read": read, **speed},
+            "milliseconds": {**once, "read": read, **{name: round(took, 2) for name, took in result.speed.items()}},
         }
 
 
