@@ -25,6 +25,8 @@ END_RECORD, END64_RECORD = b"PK\x05\x06", b"PK\x06\x06"
 END_LENGTH, LOCATOR_LENGTH, END64_LENGTH = 22, 20, 56
 LONGEST_END = END64_LENGTH + LOCATOR_LENGTH + END_LENGTH + 65535  # with the longest comment
 MAX_DIRECTORY_BYTES = MAX_ENTRIES * 256
+# what zipfile raises for one flipped bit or another
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 
 
@@ -48,7 +50,7 @@ class Archive:
             with self.source.open(self.files[name]) as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except DAMAGED as error:
             raise Invalid(f"{name} is damaged in the archive: {error}") from error
 
 
@@ -59,7 +61,7 @@ def open_archive(path: Path, max_bytes: int) -> Iterator[Archive]:
         _check_directory(file)
         try:
             source = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error) as error:
+        except DAMAGED as error:
             raise Invalid(f"the upload is not a readable zip archive: {error}") from error
         with source:
             yield Archive(source, _checked(source.infolist(), max_bytes))
