@@ -1,0 +1,1 @@
+"""What the platform costs, measured: `make bench`. Timings belong here and in no test."""
