@@ -326,24 +326,22 @@ class Outbox:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._lock = threading.Lock()
-        self._writer = open(path, "ab", buffering=0)  # noqa: SIM115  (both are open as long as the process)
-        self._reader = open(path, "rb")  # noqa: SIM115
         self._offset = 0  # everything before it is acknowledged
         self._unwritten: list[Record] = []
-        self._failure: OSError | None = None
-        self.last_sequence = max((record.sequence for record in self._records(0)), default=0)
-        self._end_torn_record()
+        self._failure = self._write(b"") or self._end_torn_record()
+        self._last_sequence = max((record.sequence for record in self._records(0)), default=0)
 
     def append(self, event: Mapping[str, Any]) -> OSError | None:
         """Number and keep one event. Returns why it could be kept in memory only, None when it is on the disk."""
         with self._lock:
-            self.last_sequence += 1
-            text = _json_bytes({"sequence": self.last_sequence, **event})
+            self._last_sequence += 1
+            text = _json_bytes({"sequence": self._last_sequence, **event})
             if not self._unwritten:
                 self._failure = self._write(b"%08x %s\n" % (zlib.crc32(text), text))
             if self._failure:
-                self._unwritten.append(Record(self.last_sequence, text, 0))
+                self._unwritten.append(Record(self._last_sequence, text, 0))
             return self._failure
 
     def pending(self, most: int = MAX_EVENTS) -> list[Record]:
@@ -367,30 +365,31 @@ class Outbox:
         return bool(done)
 
     def _records(self, offset: int) -> Iterator[Record]:
-        self._reader.seek(offset)
-        for line in self._reader:
-            offset += len(line)
-            checksum, _, text = line.rstrip(b"\n").partition(b" ")
-            if checksum == b"%08x" % zlib.crc32(text):
-                yield Record(json.loads(text)["sequence"], text, offset)
+        with open(self.path, "rb") as file:
+            file.seek(offset)
+            for line in file:
+                offset += len(line)
+                checksum, _, text = line.rstrip(b"\n").partition(b" ")
+                if checksum == b"%08x" % zlib.crc32(text):
+                    yield Record(json.loads(text)["sequence"], text, offset)
 
-    def _end_torn_record(self) -> None:
+    def _end_torn_record(self) -> OSError | None:
         """A process that died within a record left no newline; that record alone is lost."""
-        size = self._reader.seek(0, os.SEEK_END)
-        self._reader.seek(max(size - 1, 0))
-        if self._reader.read() not in (b"", b"\n"):
-            self._write(b"\n")
+        with open(self.path, "rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+            return self._write(b"\n") if file.read() not in (b"", b"\n") else None
 
     def _write(self, line: bytes) -> OSError | None:
-        end = os.fstat(self._writer.fileno()).st_size
+        """Append a line or nothing; why not, when it could not be appended."""
         try:
-            if self._writer.write(line) == len(line):
-                return None
-            failure = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            with open(self.path, "ab", buffering=0) as file:
+                end = file.tell()
+                if file.write(line) == len(line):
+                    return None
+                file.truncate(end)
+                return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            failure = error
-        self._writer.truncate(end)
-        return failure
+            return error
 
 
 class Reporter:
@@ -434,7 +433,7 @@ class Reporter:
             log.log(logging.DEBUG if type == "system" else logging.INFO, "%s", _readable(event))
         self._wake.set()
         if failure and type != "status":
-            raise _failure_of(failure, f"write {self._config.work_dir / 'outbox.jsonl'}") from failure
+            raise _failure_of(failure, f"write {self._outbox.path}") from failure
 
     def progress(self, phase: str, *, force: bool = False, **fields: Any) -> None:
         """At most one a second within a phase and epoch, unless forced."""
@@ -492,19 +491,26 @@ class Reporter:
                 log.warning("%d or more reports could not be sent; they are kept in the outbox", left)
 
     def _send_until_closed(self) -> None:
-        while not (self._superseded or self._abandoned.is_set()):
-            self._wake.clear()
-            closing = self._closing.is_set()
-            batch = self._outbox.pending(self._most)
-            heartbeat_in = self._sent_at + self._pace.heartbeat - self._clock()
-            if batch or (heartbeat_in <= 0 and not closing):
-                self._failures = 0 if self._deliver(batch) else self._failures + 1
-                pause = self._pace.backoff(self._failures) if self._failures else self._pace.gather
-                (self._abandoned if closing else self._closing).wait(min(pause, 1.0) if closing else pause)
-            elif closing:
-                return
-            else:
-                self._wake.wait(heartbeat_in)
+        with self._session:
+            while not (self._superseded or self._abandoned.is_set()):
+                self._wake.clear()
+                closing = self._closing.is_set()
+                batch = self._outbox.pending(self._most)
+                heartbeat_in = self._sent_at + self._pace.heartbeat - self._clock()
+                if batch or (heartbeat_in <= 0 and not closing):
+                    self._failures = 0 if self._deliver(batch) else self._failures + 1
+                    self._pause(closing)
+                elif closing:
+                    return
+                else:
+                    self._wake.wait(heartbeat_in)
+
+    def _pause(self, closing: bool) -> None:
+        seconds = self._pace.backoff(self._failures) if self._failures else self._pace.gather
+        if closing:
+            self._abandoned.wait(min(seconds, 1.0) if self._failures else 0)
+        else:
+            self._closing.wait(seconds)
 
     def _deliver(self, batch: Sequence[Record]) -> bool:
         """One request; whether the platform took at least one record, or the heartbeat."""
