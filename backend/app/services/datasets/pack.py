@@ -46,7 +46,7 @@ def pack(archive: Archive, task_type: TaskType, target: Path) -> Packed:
         description = read_description(archive.read(layout.data_yaml or "data.yaml", MAX_YAML_BYTES), task_type)
         classes, counts = description.names, _count_labels(archive, layout, description, task_type)
         generated = {"data.yaml": _data_yaml(layout, description)}
-    counts["ignored"] = layout.ignored
+    counts["files"] = {"ignored": layout.ignored}
     sha256 = _write(archive, layout, generated, target)
     return Packed(sha256, _hash_file(target), target.stat().st_size, classes, counts)
 

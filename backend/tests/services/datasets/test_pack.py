@@ -27,10 +27,10 @@ def test_every_task_is_counted(task_type: TaskType, tmp_path: Path) -> None:
     assert packed.classes == ["cat", "dog"]
     if task_type is TaskType.IMAGE_CLASSIFICATION:
         images = {"train": 3, "val": 2}
-        assert packed.counts == {"images": images, "instances": images, "classes": {"cat": 3, "dog": 2}, "ignored": 0}
+        assert packed.counts == {"images": images, "instances": images, "classes": {"cat": 3, "dog": 2}, "files": {"ignored": 0}}
     else:
         images, instances = {"train": 2, "val": 1}, {"train": 2, "val": 2}
-        expected = {"images": images, "instances": instances, "classes": {"cat": 2, "dog": 2}, "ignored": 0}
+        expected = {"images": images, "instances": instances, "classes": {"cat": 2, "dog": 2}, "files": {"ignored": 0}}
         assert packed.counts == expected
 
 
@@ -95,7 +95,7 @@ def test_label_caches_and_foreign_files_stay_behind(tmp_path: Path) -> None:
     packed = _pack(tmp_path, yolo_files() | foreign)
     with zipfile.ZipFile(tmp_path / "data.zip") as archive:
         assert set(archive.namelist()) == set(yolo_files())
-    assert packed.counts["ignored"] == 3
+    assert packed.counts["files"] == {"ignored": 3}
 
 
 def test_bad_lines_are_named_by_file_and_line(tmp_path: Path) -> None:
