@@ -6,7 +6,7 @@ A session ends, and a writing one commits, before the answer leaves: an answer n
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,6 +16,10 @@ from app.errors import AppError, Unauthorized
 from app.models import Installation
 from app.schemas.common import ErrorBody
 from app.services import tokens
+
+MAX_ID = 2**63 - 1
+
+JobId = Annotated[int, Path(ge=1, le=MAX_ID, description="the job's number", examples=[1])]
 
 access_scheme = HTTPBearer(
     scheme_name="accessToken",

@@ -22,7 +22,7 @@ from pydantic import (
 from app.schemas.common import Shape, Text
 
 MAX_EVENTS = 500
-MAX_BYTES = 1_000_000
+MAX_BYTES = 2**20
 MAX_NUMBER = 2**53 - 1  # the largest whole number that every JSON reader keeps exact
 MAX_EPOCH = 2**31 - 1
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")

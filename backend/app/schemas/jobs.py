@@ -1,11 +1,12 @@
 """Jobs over HTTP: what a person asks for and what the platform answers."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
+from app import models
 from app.schemas.common import Request, Shape, Text
 from app.words import JobStatus, StopIntent, TaskType
 
@@ -171,6 +172,19 @@ class ValidationResult(Shape):
     per_class: list[dict[str, Any]]
     artifact: str | None = Field(description="key of the confusion matrix and curves")
     time: datetime
+
+    @classmethod
+    def of(cls, row: models.Validation) -> Self:
+        primary = MetricValue(name=row.primary_name, value=row.primary_value)
+        return cls(
+            attempt=row.attempt,
+            epoch=row.epoch,
+            primary=primary,
+            metrics=row.metrics,
+            per_class=row.per_class,
+            artifact=row.artifact,
+            time=row.time,
+        )
 
 
 class HistoryEntry(Shape):
