@@ -134,6 +134,8 @@ class Platform:
     def _start(self, name: str, log: Path | None) -> None:
         if log:
             log.parent.mkdir(parents=True, exist_ok=True)
+            if log.exists():
+                log.replace(log.with_suffix(".previous.log"))  # one is enough, and neither grows for ever
         output = log.open("ab") if log else None
         self.processes[name] = subprocess.Popen(
             ["/bin/sh", "-c", self.commands[name]],

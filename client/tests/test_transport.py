@@ -49,11 +49,28 @@ def respond(status: int, body: bytes, **headers: str) -> Answer:
 
 
 def test_refusal_has_a_line_for_each_field() -> None:
-    fields = [{"field": "epochs", "value": 0, "message": "must be at least 1"}, {"field": "x", "value": "NaN"}]
+    fields = [
+        {"field": "epochs", "value": 0, "message": "must be at least 1"},
+        {"field": "x", "value": "NaN", "message": "is no number"},
+    ]
     error = {"code": "INVALID", "message": "2 values are refused", "details": {"fields": fields}}
     with answering(respond(422, json.dumps({"error": error}).encode())) as client, pytest.raises(ApiError) as refused:
         client.system()
-    assert refused.value.lines() == ["INVALID: 2 values are refused", "  epochs=0: must be at least 1", "  x='NaN': "]
+    assert refused.value.lines() == [
+        "INVALID: 2 values are refused",
+        "  epochs=0 must be at least 1",
+        "  x='NaN' is no number",
+    ]
+
+
+def test_refusal_says_nothing_twice_if_its_message_holds_the_fields() -> None:
+    error = ApiError(
+        "INVALID",
+        "a=1 is odd; b=2 is even",
+        {"fields": [{"field": "a", "value": 1, "message": "is odd"}, {"field": "b", "value": 2, "message": "is even"}]},
+        422,
+    )
+    assert error.lines() == ["INVALID: 2 value(s) refused", "  a=1 is odd", "  b=2 is even"]
 
 
 @pytest.mark.parametrize("body", [b"<html>bad gateway</html>", b"[]", b'{"error": "text"}'])

@@ -37,7 +37,7 @@ class Client(Transport):
     def list_jobs(
         self,
         *,
-        status: str | None = None,
+        status: str | list[str] | None = None,
         framework: str | None = None,
         task_type: str | None = None,
         cursor: str | int | None = None,

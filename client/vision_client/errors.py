@@ -19,7 +19,10 @@ class ApiError(VisionError):
 
     def lines(self) -> list[str]:
         """The error as shown: `CODE: message`, then a line for each field."""
-        return [f"{self.code}: {self.message}", *(f"  {_field_line(field)}" for field in self._fields())]
+        fields = self._fields()
+        told = fields and all(str(field.get("message")) in self.message for field in fields)
+        message = f"{len(fields)} value(s) refused" if told else self.message  # nothing is said twice
+        return [f"{self.code}: {message}", *(f"  {_field_line(field)}" for field in fields)]
 
     def _fields(self) -> list[dict[str, Any]]:
         fields = self.details.get("fields", [])
@@ -35,4 +38,6 @@ class AccessMissing(VisionError):
 
 
 def _field_line(field: dict[str, Any]) -> str:
-    return f"{field.get('field', '?')}={field.get('value')!r}: {field.get('message', '')}"
+    message = str(field.get("message", ""))
+    colon = ":" if message[:1].isupper() else ""  # "epochs=0 is not …", but "epochs=0: Input should be …"
+    return f"{field.get('field', '?')}={field.get('value')!r}{colon} {message}"

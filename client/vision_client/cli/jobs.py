@@ -84,7 +84,7 @@ def watch_job(job: JobArgument, as_json: JsonOption = False) -> None:
 
 
 def list_jobs(
-    status: Annotated[str | None, typer.Option(help="Such as running or failed.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Such as running or failed; may be repeated.")] = None,
     framework: Annotated[str | None, typer.Option()] = None,
     task: Annotated[str | None, typer.Option()] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20,
