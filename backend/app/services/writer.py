@@ -33,13 +33,13 @@ class _Request:
 
 
 class Writer:
-    """`start` before use, `stop` at the end: what was already handed over is still written."""
+    """What is handed over is written once it was started; `stop` writes what still waits."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._database = database
         self._clock = clock
         self._waiting: queue.Queue[_Request | None] = queue.Queue(MAX_WAITING)
-        self._open = False
+        self._open = True
         self._door = threading.Lock()  # so that nothing enters behind the last entry
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
@@ -48,16 +48,14 @@ class Writer:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        self._open = True
         self._thread.start()
 
     def stop(self) -> None:
         with self._door:
-            if not self._open:
-                return
-            self._open = False
+            closing, self._open = self._open, False
+        if closing and self.alive:
             self._waiting.put(None)
-        self._thread.join()
+            self._thread.join()
 
     def submit(self, job_id: int, attempt: int, instance: str | None, events: Sequence[Any]) -> Answer:
         """Blocks until the reports are committed; raises what `services.events.ingest` raises."""

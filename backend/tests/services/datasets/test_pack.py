@@ -27,7 +27,12 @@ def test_every_task_is_counted(task_type: TaskType, tmp_path: Path) -> None:
     assert packed.classes == ["cat", "dog"]
     if task_type is TaskType.IMAGE_CLASSIFICATION:
         images = {"train": 3, "val": 2}
-        assert packed.counts == {"images": images, "instances": images, "classes": {"cat": 3, "dog": 2}, "files": {"ignored": 0}}
+        assert packed.counts == {
+            "images": images,
+            "instances": images,
+            "classes": {"cat": 3, "dog": 2},
+            "files": {"ignored": 0},
+        }
     else:
         images, instances = {"train": 2, "val": 1}, {"train": 2, "val": 2}
         expected = {"images": images, "instances": instances, "classes": {"cat": 2, "dog": 2}, "files": {"ignored": 0}}
