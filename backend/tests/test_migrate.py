@@ -18,6 +18,8 @@ from app.models import Base
 def empty(database: Database) -> Iterator[Database]:
     """A database without tables."""
     Base.metadata.drop_all(database.engine)
+    with database.write_session() as session:
+        session.execute(text("DROP TABLE alembic_version"))
     yield database
 
 
