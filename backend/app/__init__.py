@@ -1,1 +1,3 @@
 """Vision Platform's control plane: it alone owns the database."""
+
+__version__ = "0.1.0"

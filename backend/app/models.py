@@ -71,6 +71,10 @@ class Dataset(Base):
         back_populates="dataset", order_by="DatasetVersion.version", cascade="all, delete-orphan"
     )
 
+    @property
+    def latest(self) -> "DatasetVersion":
+        return self.versions[-1]
+
 
 class DatasetVersion(Base):
     """Immutable. `sha256` is over the sorted (path, sha256) list, `archive_sha256` over data.zip."""

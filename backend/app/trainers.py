@@ -16,6 +16,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from app.errors import NotFound
 from app.settings import REPOSITORY
 
 TRAINER_SCHEMA = REPOSITORY / "contracts" / "trainer.schema.json"
@@ -71,6 +72,12 @@ class Problem:
 class Catalogue:
     trainers: dict[str, Trainer]
     problems: list[Problem]
+
+    def trainer(self, name: str) -> Trainer:
+        """The trainer of this name, or `NotFound`."""
+        if name not in self.trainers:
+            raise NotFound(f"there is no framework {name!r}; known are {', '.join(sorted(self.trainers)) or 'none'}")
+        return self.trainers[name]
 
 
 def load_catalogue(root: Path) -> Catalogue:
