@@ -47,7 +47,7 @@ class SubprocessLauncher:
     def observe(self, job_id: int, attempt: int, handle: Handle | None) -> Observation:
         """An attempt whose supervisor is gone without a word is over: what it left running is killed here."""
         folder = self._folder(job_id, attempt)
-        identity = records.read_json(folder / records.IDENTITY_FILE) or handle
+        identity = _identity(folder, handle)
         running = _is_running(identity) if identity else _is_locked(folder)
         ending = records.read_json(folder / records.EXIT_FILE)  # after looking at the process: it writes, then ends
         if ending is not None:
@@ -59,7 +59,7 @@ class SubprocessLauncher:
 
     def stop(self, job_id: int, attempt: int, handle: Handle | None, *, kill: bool) -> None:
         folder = self._folder(job_id, attempt)
-        identity = records.read_json(folder / records.IDENTITY_FILE) or handle
+        identity = _identity(folder, handle)
         if identity is None:
             if kill:
                 _bar(folder)
@@ -92,6 +92,11 @@ class SubprocessLauncher:
         for pid in found:
             processes.kill(pid)
         return len(found)
+
+
+def _identity(folder: Path, handle: Handle | None) -> Handle | None:
+    """Who supervises, from its own file; the handle stands in for a file that was lost."""
+    return records.read_json(folder / records.IDENTITY_FILE) or (handle if handle and "pid" in handle else None)
 
 
 def _make_folders(folder: Path) -> None:
