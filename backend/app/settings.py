@@ -77,10 +77,12 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        return f"http://{_bracketed(self.host)}:{self.port}"
+        """Where programs on this machine reach the backend; HOST may name every interface."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{_bracketed(host)}:{self.port}"
 
     def storage_environment(self) -> dict[str, str]:
-        """The variables of DESIGN 3.1 that tell a trainer where the objects are."""
+        """The variables of docs/trainer-contract.md that tell a trainer where the objects are."""
         common = {"STORAGE_TYPE": self.storage_type, "STORAGE_BUCKET": self.storage_bucket}
         match self.storage_type:
             case "local":
