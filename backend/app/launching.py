@@ -4,11 +4,11 @@ A backend that is killed between any two of these ends with one trainer or none:
 files, and what was not is barred before the next attempt.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from datetime import datetime
 
-import structlog
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -20,7 +20,7 @@ from app.models import Attempt, DatasetVersion, Job
 from app.services import attempts, jobs
 from app.words import JobStatus, Trigger
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 
 def launch(platform: Platform, job_id: int, slots: Sequence[str], now: datetime) -> None:
@@ -69,5 +69,5 @@ def _start(platform: Platform, spec: LaunchSpec) -> Handle:
     try:
         return platform.launcher.launch(spec)
     except LaunchError as error:
-        log.warning("a trainer could not be started", job_id=spec.job_id, attempt=spec.attempt, reason=error.message)
+        log.warning("attempt %d of job %d could not be started: %s", spec.attempt, spec.job_id, error.message)
         return {"error": error.message}

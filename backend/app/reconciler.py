@@ -4,6 +4,7 @@ Each step loads, works without a session, and applies to what it locked and foun
 meanwhile is left to the next tick.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
 from sqlalchemy import select
 
 from app import launching
@@ -32,7 +32,7 @@ __all__ = ["Reconciler", "decide"]
 LOG_TAIL_LINES = 50
 ABSENCE = timedelta(seconds=60)
 LIVELY_SECONDS = 120.0
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 
 class Reconciler:
@@ -185,6 +185,6 @@ def _guarded(step: Callable[[], None], job_id: int | None = None) -> None:
     try:
         step()
     except StaleTransition as stale:
-        log.info("left to the next tick", job_id=job_id, reason=stale.message)
+        log.info("left to the next tick: %s", stale.message)
     except Exception:
-        log.exception("a step of the reconciler failed and will be tried again", job_id=job_id)
+        log.exception("a step of the reconciler (job %s) failed and will be tried again", job_id)

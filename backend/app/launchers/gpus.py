@@ -1,9 +1,10 @@
 """Which GPUs this machine has, by the numbers or names that CUDA_VISIBLE_DEVICES takes."""
 
+import logging
 import subprocess
 from collections.abc import Mapping
 
-import structlog
+log = logging.getLogger(__name__)
 
 QUERY = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
 QUERY_SECONDS = 20
@@ -19,7 +20,7 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, subprocess.SubprocessError) as error:
-        structlog.get_logger().warning("nvidia-smi failed, so no GPU is offered; set SLOTS=gpu:N", reason=str(error))
+        log.warning("nvidia-smi failed, so no GPU is offered; set SLOTS=gpu:N to insist: %s", error)
         return []
     return [line.strip() for line in answer.stdout.splitlines() if line.strip().isdecimal()]
 
