@@ -4,19 +4,28 @@
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLE_SECRETS = frozenset({"changeme", "change-me", "example", "minioadmin", "password", "secret"})
+SHORTEST_TOKEN = 16
+DATABASES = ("postgresql+psycopg://", "sqlite:///")
 
 
 class Settings(BaseSettings):
     """Every variable that the backend reads; `backend/.env.example` explains them."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # it holds secrets
+    )
 
     environment: Literal["development", "production"] = "development"
     host: str = "127.0.0.1"
@@ -27,7 +36,7 @@ class Settings(BaseSettings):
     access_token: SecretStr | None = None
 
     storage_type: Literal["local", "minio", "r2"] = "local"
-    storage_bucket: str = "vision"
+    storage_bucket: str = Field(default="vision", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     storage_path: Path | None = None
     minio_endpoint: str = ""
     minio_access_key: SecretStr = SecretStr("")
@@ -51,10 +60,18 @@ class Settings(BaseSettings):
     retry_backoff_seconds: float = Field(default=10.0, ge=0)
     prediction_timeout_seconds: float = Field(default=180.0, gt=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pick_storage(cls, values: dict[str, Any]) -> dict[str, Any]:
+        chosen = {"storage_type": "r2"} if values.get("environment") == "production" else {}
+        return chosen | values
+
     @model_validator(mode="after")
-    def _refuse_unsafe_production(self) -> Self:
+    def _refuse_what_cannot_work(self) -> Self:
         problems = self._production_problems() if self.environment == "production" else []
-        problems += self._missing_storage_variables()
+        problems += self._storage_problems()
+        if self.database_url and not self.database.startswith(DATABASES):
+            problems.append("DATABASE_URL is not an address that begins with postgresql:// or sqlite:///")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -62,8 +79,10 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The SQLAlchemy URL: DATABASE_URL, or a SQLite file in DATA_DIR."""
-        url = self.database_url or f"sqlite:///{self.data_dir / 'vision.sqlite'}"
-        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir / 'vision.sqlite'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else self.database_url
 
     @property
     def storage_folder(self) -> Path:
@@ -97,12 +116,17 @@ class Settings(BaseSettings):
             "r2": ("r2_endpoint", "r2_access_key_id", "r2_secret_access_key"),
         }[self.storage_type]
 
-    def _missing_storage_variables(self) -> list[str]:
-        return [
+    def _storage_problems(self) -> list[str]:
+        problems = [
             f"STORAGE_TYPE={self.storage_type} needs {name.upper()}; set it"
             for name in self._storage_variables()
             if not _plain(getattr(self, name))
         ]
+        for name in self._storage_variables():
+            value = _plain(getattr(self, name))
+            if name.endswith("_endpoint") and value and not value.startswith(("http://", "https://")):
+                problems.append(f"{name.upper()}={value!r} has no scheme; write http://{value} or https://{value}")
+        return problems
 
     def _production_problems(self) -> list[str]:
         problems = []
@@ -118,6 +142,8 @@ class Settings(BaseSettings):
             for name in secrets
             if _plain(getattr(self, name)).lower() in EXAMPLE_SECRETS
         ]
+        if self.access_token is not None and len(_plain(self.access_token)) < SHORTEST_TOKEN:
+            problems.append(f"ACCESS_TOKEN has fewer than {SHORTEST_TOKEN} characters; set a longer one, or none")
         if any(f":{word}@" in self.database_url.lower() for word in EXAMPLE_SECRETS):
             problems.append("DATABASE_URL holds an example password; set a real one")
         return problems
