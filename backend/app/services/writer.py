@@ -47,6 +47,11 @@ class Writer:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests nobody has begun to write."""
+        return self._waiting.qsize()
+
     def start(self) -> None:
         self._thread.start()
 
