@@ -24,7 +24,7 @@ from app.models import Attempt, Job
 from app.scheduling import Plan, plan
 from app.services import attempts, jobs, logs, outbox, queue
 from app.slots import slots_of_machine
-from app.verdicts import Adopt, Decision, End, Policy, Signal, StopStalled, Unreachable, decide
+from app.verdicts import COMPLETED, Adopt, Decision, End, Policy, Signal, StopStalled, Unreachable, decide
 from app.words import ACTIVE, StopIntent
 
 __all__ = ["Reconciler", "decide"]
@@ -148,7 +148,8 @@ class Reconciler:
             attempt = attempts.lock_unchanged(session, job)
             attempt.ended_at = observed.ended_at or now
             attempt.exit_code, attempt.exit_signal = observed.exit_code, observed.signal
-            attempt.outcome, attempt.failure, attempt.log_tail = end.outcome, end.failure, log_tail or None
+            attempt.outcome, attempt.failure = end.outcome, end.failure
+            attempt.log_tail = None if end.outcome == COMPLETED else log_tail
             code = end.failure and end.failure["code"]
             outcome = {"outcome": end.outcome, "exit_code": observed.exit_code, "signal": observed.signal, "code": code}
             attempts.record(session, attempt, "outcome", outcome, now)
