@@ -644,7 +644,7 @@ def _failure_fields(failure: TrainerFailure) -> dict[str, Any]:
 
 def _failure_of(error: Exception, doing: str) -> TrainerFailure:
     """What an error of the disk or the storage means for the attempt."""
-    reason = str(error).partition("\n")[0]  # obstore adds pages of debugging
+    reason = str(error).partition("\n")[0][:500]  # obstore adds pages of debugging
     if is_disk_full(error):
         return TrainerFailure(
             "DISK_FULL", f"cannot {doing}: {reason}", "Free some space, or set WORK_DIR or CACHE_DIR to a larger disk."
@@ -737,13 +737,17 @@ def get_storage_client() -> "ObjectStore":
     values = [os.environ[name].strip() for name in STORAGE_VARIABLES[storage_type]]
     if storage_type == "local":
         return LocalStore(Path(values[0]).expanduser() / bucket, mkdir=True)
-    endpoint, access_key, secret_key = values
+    with _without_aws_variables():
+        return _s3_store(bucket, *values, region="auto" if storage_type == "r2" else "us-east-1")
+
+
+def _s3_store(bucket: str, endpoint: str, access_key: str, secret_key: str, region: str) -> S3Store:
     return S3Store(
         bucket,
         endpoint=endpoint,
         access_key_id=access_key,
         secret_access_key=secret_key,
-        region="auto" if storage_type == "r2" else "us-east-1",
+        region=region,
         virtual_hosted_style_request=False,
         client_options={
             "allow_http": endpoint.startswith("http://"),
@@ -751,8 +755,18 @@ def get_storage_client() -> "ObjectStore":
             "read_timeout": "120s",  # from sending a part to its answer, or between two chunks of a download
             "timeout": "1day",  # of a whole download
         },
-        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=10)},  # ours is the patience
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=10)},  # the patience is ours
     )
+
+
+@contextmanager
+def _without_aws_variables() -> Iterator[None]:
+    """obstore reads them all, and AWS_ENDPOINT_URL_S3 or AWS_SKIP_SIGNATURE would win over what it is given."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def download_dataset(
@@ -900,10 +914,16 @@ def _outlast(doing: str, operation: Callable[[], T], patience: float, reporter: 
             pause = min(PACE.backoff(failures), 5.0)
             too_late = time.monotonic() - started + pause > patience
             failure = _failure_of(error, doing)
-            if too_late or failure.code == "DISK_FULL" or isinstance(error, PERMANENT):
+            if too_late or failure.code == "DISK_FULL" or _is_permanent(error):
                 raise failure from error
-            log.warning("%s; trying again", failure.message)
+            if failures == 1:
+                log.warning("%s; trying again for %.0f s", failure.message, patience)
             time.sleep(pause)
+
+
+def _is_permanent(error: Exception) -> bool:
+    """Whether the storage understood and refused: asking again would be answered the same."""
+    return isinstance(error, PERMANENT) or bool(re.search(r"status code: 4(?!08|29)\d\d", str(error)))
 
 
 def _download(
