@@ -9,7 +9,7 @@ from utils import TASK_TYPES, TrainerFailure
 TASKS = dict(zip(TASK_TYPES, ("detect", "segment", "pose", "obb", "classify"), strict=True))
 
 
-def load_checkpoint(path: Path, task_type: str, work_dir: Path) -> Any:
+def load_model(path: Path, task_type: str, work_dir: Path) -> Any:
     """The `ultralytics.YOLO` of a `.pt` file at an absolute path. Raises TrainerFailure CHECKPOINT_INVALID.
 
     Ultralytics is only ever given a file that exists: it would look for another by that name on its hub.

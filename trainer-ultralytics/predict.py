@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import utils
-from checkpoint import TASKS, load_checkpoint
+from checkpoint import TASKS, load_model
 from images import read_image
 from results import describe
 from utils import ConfigError, TrainerFailure
@@ -91,7 +91,7 @@ class Predictor:
         started = time.perf_counter()
         self.config, self.folder, self.store = config, folder, utils.get_storage_client()
         path = utils.download_checkpoint(self.store, config.checkpoint, folder / "checkpoint")
-        self.model = load_checkpoint(path.resolve(), config.task_type, folder)
+        self.model = load_model(path.resolve(), config.task_type, folder)
         chosen = {"imgsz": config.image_size, "device": config.device or None}
         self.options = {name: value for name, value in chosen.items() if value is not None}
         self.once = {"load": _milliseconds_since(started)}  # told with the first answer
