@@ -55,15 +55,15 @@ class Backend:
         wait_for(self._is_ready, "the backend to be ready", 60)
 
     def stop(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-        self._process = None
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(30)
+            self._process = None
 
     def clean_up(self) -> None:
         """Ends what still runs, the trainers through the platform itself."""
-        if self._process is None:
-            self.start()
+        if self._process is None or not self._is_ready():
+            return self.stop()
         with self.client() as client:
             for job in client.list_jobs(limit=200).items:
                 if not job.ended:
@@ -74,6 +74,7 @@ class Backend:
     def _is_ready(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
+            self._process = None
             raise AssertionError(f"the backend ended: {(self.folder / 'backend.log').read_text()}")
         try:
             with self.client() as client:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.backend import Backend
-from tests.vision import Vision, make_dataset
+from tests.vision import COMPLETE, Vision, make_dataset
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +27,16 @@ def vision(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Vision
     return command
 
 
+@pytest.fixture(scope="session")
+def trained(vision: Vision) -> int:
+    """A job that has completed."""
+    return int(vision.lines(*COMPLETE, "--watch")[-1]["id"])
+
+
 def _running(folder: Path) -> Iterator[Backend]:
     backend = Backend(folder)
-    backend.start()
     try:
+        backend.start()
         yield backend
     finally:
         backend.clean_up()

@@ -16,17 +16,17 @@ def make_zip(folder: Path) -> Path:
 
 
 def test_folder_is_registered_and_counted(vision: Vision, tmp_path: Path) -> None:
-    folder = make_dataset(tmp_path / "squares", train=5)
+    folder = make_dataset(tmp_path / "my squares", train=5)
     result = vision(*ADD, folder, *TASK)
-    assert "Dataset 'squares'" in result.stdout and "version 1" in result.stdout
+    assert "Dataset 'my-squares'" in result.stdout and "version 1" in result.stdout
     assert "train: 5 images, 5 labelled objects" in result.stdout and "square (7)" in result.stdout
 
 
 def test_zip_is_registered_under_another_name(vision: Vision, tmp_path: Path) -> None:
-    dataset = vision.json(*ADD, make_zip(tmp_path), *TASK, "--name", "from a zip")
-    assert dataset["name"] == "from a zip"
+    dataset = vision.json(*ADD, make_zip(tmp_path), *TASK, "--name", "from-a-zip")
+    assert dataset["name"] == "from-a-zip"
     assert dataset["latest"]["counts"]["images"] == {"train": 4, "val": 2}
-    assert vision.json("dataset", "show", "from a zip") == vision.json("dataset", "show", dataset["id"])
+    assert vision.json("dataset", "show", "from-a-zip") == vision.json("dataset", "show", dataset["id"])
 
 
 def test_same_content_is_stored_once(vision: Vision, tmp_path: Path) -> None:
@@ -56,10 +56,11 @@ def test_dataset_is_deleted(vision: Vision, tmp_path: Path) -> None:
     assert "NOT_FOUND" in vision("dataset", "show", "short-lived", code=4).stderr
 
 
-def test_dataset_is_kept_if_a_job_uses_it(vision: Vision) -> None:
-    job = vision.train()
-    result = vision("dataset", "delete", "shapes", code=4)
-    assert "CONFLICT" in result.stderr and str(job) in result.stderr
+def test_dataset_is_kept_if_a_job_uses_it(vision: Vision, tmp_path: Path) -> None:
+    vision(*ADD, make_dataset(tmp_path / "in-use", train=9), *TASK)
+    job = vision.json("train", "--dataset", "in-use", "--model", "scripted-n", "--set", "behaviour=complete")
+    result = vision("dataset", "delete", "in-use", code=4)
+    assert "CONFLICT" in result.stderr and str(job["id"]) in result.stderr
 
 
 def test_broken_dataset_is_refused_in_words(vision: Vision, tmp_path: Path) -> None:

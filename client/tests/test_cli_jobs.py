@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.backend import Backend
-from tests.vision import TRAIN, Vision, make_dataset
+from tests.vision import COMPLETE, TRAIN, Vision, make_dataset
 from tests.waiting import wait_for
 
 
@@ -17,7 +17,7 @@ def wait_until(vision: Vision, job: int, status: str) -> None:
 
 
 def test_training_is_watched_to_its_end_in_plain_lines(vision: Vision) -> None:
-    out = vision(*TRAIN, "--epochs", "3", "--watch").stdout
+    out = vision(*COMPLETE, "--epochs", "3", "--watch").stdout
     for part in (
         "pending → starting",
         "train: epoch 3 of 3",
@@ -29,7 +29,7 @@ def test_training_is_watched_to_its_end_in_plain_lines(vision: Vision) -> None:
 
 
 def test_training_is_watched_as_json_lines(vision: Vision) -> None:
-    first, *history, last = vision.lines(*TRAIN, "--epochs", "3", "--watch")
+    first, *history, last = vision.lines(*COMPLETE, "--epochs", "3", "--watch")
     assert (first["status"], last["status"], last["id"]) == ("pending", "completed", first["id"])
     positions = [entry["position"] for entry in history]
     assert positions == sorted(set(positions)) and {"status", "metrics", "validation"} <= {
@@ -39,9 +39,30 @@ def test_training_is_watched_as_json_lines(vision: Vision) -> None:
 
 def test_submitted_job_has_what_was_asked_for(vision: Vision) -> None:
     job = vision.json(
-        *TRAIN, "--epochs", "4", "--batch-size", "3", "--learning-rate", "0.02", "--image-size", "96", "--weights", "scratch",
-        "--seed", "7", "--priority", "5", "--max-retries", "1", "--name", "asked", "--set", "lines=2", "--gpus", "0",
-    )  # fmt: skip
+        *TRAIN,
+        "--epochs",
+        "4",
+        "--batch-size",
+        "3",
+        "--learning-rate",
+        "0.02",
+        "--image-size",
+        "96",
+        "--weights",
+        "scratch",
+        "--seed",
+        "7",
+        "--priority",
+        "5",
+        "--max-retries",
+        "1",
+        "--name",
+        "asked",
+        "--set",
+        "lines=2",
+        "--gpus",
+        "0",
+    )
     config = {"epochs": 4, "batch_size": 3, "learning_rate": 0.02, "image_size": 96, "weights": "scratch", "seed": 7}
     assert config.items() <= job["config"].items()
     assert job["config"]["hyperparameters"] == {"lines": 2}
@@ -49,7 +70,9 @@ def test_submitted_job_has_what_was_asked_for(vision: Vision) -> None:
 
 
 def test_failure_has_its_code_and_exit_code_1(vision: Vision) -> None:
-    result = vision(*TRAIN, "--max-retries", "0", "--set", "behaviour=fail", "--watch", code=1)
+    result = vision(
+        *TRAIN, "--max-retries", "0", "--set", "behaviour=fail", "--set", "code=NAN_LOSS", "--watch", code=1
+    )
     assert "NAN_LOSS: as the script says" in result.stdout
     shown = vision("job", vision.json("jobs", "--limit", "1")["items"][0]["id"]).stdout
     assert "NAN_LOSS" in shown and "Traceback: as the script says" in shown and "attempt 1" in shown

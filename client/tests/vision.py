@@ -14,6 +14,7 @@ from tests.backend import Backend
 
 EXECUTABLE = Path(sys.executable).with_name("vision")
 TRAIN = ("train", "--dataset", "shapes", "--model", "scripted-n")
+COMPLETE = (*TRAIN, "--set", "behaviour=complete")
 
 
 class Vision:

@@ -7,6 +7,7 @@ Every method raises ApiError when the platform refuses and Unreachable when noth
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ class Client(Transport):
 
     def create_job(self, request: Mapping[str, Any]) -> models.Job:
         """`request` is the API's JobCreate; what it omits comes from the trainer's defaults."""
-        return models.Job.model_validate(self.json("POST", "/api/v1/jobs", json=dict(request)))
+        body = json.dumps(dict(request))  # a NaN too: the platform refuses it by name, httpx's own encoder without
+        answer = self.json("POST", "/api/v1/jobs", content=body, headers={"Content-Type": "application/json"})
+        return models.Job.model_validate(answer)
 
     def list_jobs(
         self,

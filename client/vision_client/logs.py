@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from vision_client.api import Client
@@ -18,10 +19,14 @@ Sleep = Callable[[float], None]
 def follow_log(
     client: Client, job_id: int, *, tail: int, attempt: int | None = None, sleep: Sleep = time.sleep
 ) -> Iterator[LogPiece]:
-    """The last `tail` lines, then every new piece; ends with the attempt that was asked for, or with the job."""
+    """The last `tail` lines, then every new piece; ends with the attempt that was asked for, or with the job.
+
+    A job that has not started yet is waited for.
+    """
+    while (job := client.job(job_id)).attempt == 0 and not job.ended:
+        sleep(PAUSE_SECONDS)
     piece = client.logs(job_id, attempt=attempt, tail=tail)
-    if piece.text:
-        yield piece
+    yield piece
     number, offset = piece.attempt, piece.next_offset
     while True:
         if piece.complete:
@@ -30,9 +35,8 @@ def follow_log(
                 return
             if job.attempt > number:
                 number, offset = number + 1, 0
-        query = {"attempt": number or None, "offset": offset, "limit": PIECE_BYTES}
-        piece = _patiently(lambda query=query: client.logs(job_id, **query), sleep)  # type: ignore[misc]
-        number, offset = piece.attempt, piece.next_offset
+        piece = _patiently(partial(client.logs, job_id, attempt=number, offset=offset, limit=PIECE_BYTES), sleep)
+        offset = piece.next_offset
         if piece.text:
             yield piece
         else:
@@ -40,6 +44,7 @@ def follow_log(
 
 
 def _patiently(ask: Callable[[], T], sleep: Sleep) -> T:
+    """The answer, however often the platform has to be asked."""
     while True:
         try:
             return ask()

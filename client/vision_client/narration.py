@@ -41,7 +41,8 @@ def _describe(entry: HistoryEntry) -> str | None:
     payload = entry.payload
     match entry.source, entry.type:
         case "platform", "status":
-            return _join(f"{payload.get('from')} → {payload.get('to')}", payload.get("reason"))
+            before = f"{payload['from']} → " if payload.get("from") else ""
+            return _join(f"{before}{payload.get('to')}", payload.get("reason"))
         case "platform", "launch":
             return _join(f"attempt {entry.attempt} launched", ", ".join(map(str, payload.get("slots") or [])))
         case _, "metrics":

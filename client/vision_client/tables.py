@@ -65,7 +65,7 @@ def catalogue(items: Iterable[models.Framework]) -> Table:
     for framework in items:
         for task, offer in framework.tasks.items():
             for model in offer.get("models", []):
-                name, advice = Text(model["name"]), Text(model.get("advice", ""))
+                name, advice = Text(model["name"]), Text(model.get("advice") or "")
                 millions = formatting.number(model.get("parameters_millions"))
                 table.add_row(framework.name, formatting.words(task), name, millions, advice)
     return table

@@ -1,5 +1,6 @@
 """`vision dataset …`"""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ def add(
     """Register a dataset, or a new version of one; the same content twice is stored once."""
     with connect() as client, byte_bars() as start, dataset_archive(path, start) as archive:
         advance = start("uploading", archive.stat().st_size)
-        dataset, created = client.upload_dataset(archive, name or path.resolve().stem, task, advance)
+        dataset, created = client.upload_dataset(archive, name or _name_of(path), task, advance)
     if not created:
         note("This content was there already; nothing new was stored.")
     _print(dataset, as_json)
@@ -75,6 +76,11 @@ def all_datasets(client: Client) -> list[Dataset]:
         page = client.list_datasets(limit=100, cursor=page.next_cursor if page else None)
         items += page.items
     return items
+
+
+def _name_of(path: Path) -> str:
+    """The file's own name, with what a dataset's name cannot hold as a hyphen."""
+    return re.sub(r"[^\w.-]+", "-", path.resolve().stem).strip("-")
 
 
 def _print(dataset: Dataset, as_json: bool) -> None:
