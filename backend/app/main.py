@@ -1,19 +1,20 @@
 """The application: its routers, its one way to refuse, and what runs while it serves."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 
 from app import __version__
-from app.api import catalogue, checkpoints, datasets, internal, system, training
+from app.api import catalogue, checkpoints, datasets, health, internal, logs, predictions, system, training
 from app.api.deps import describe, require_access
 from app.api.errors import handle_errors
-from app.context import Platform, build_platform
+from app.context import build_platform
 from app.errors import Invalid, Unauthorized
 from app.migrate import migrate
+from app.reconciler import Reconciler
 from app.services import access
 from app.settings import Settings
 
@@ -22,17 +23,19 @@ DESCRIPTION = """Train vision models on your own machine: datasets, jobs, checkp
 Every call under `/api/v1` needs the access token that the first start wrote to `var/access.json`. Every refusal
 is `{"error": {"code", "message", "details"}}`; the codes are stable."""
 
-FOR_PEOPLE = (training, checkpoints, datasets, catalogue, system)
+FOR_PEOPLE = (training, logs, checkpoints, datasets, predictions, catalogue, system)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The app on these settings, or on those of the environment. Nothing is opened before it serves."""
+def create_app(settings: Settings | None = None, *, reconciling: bool = True) -> FastAPI:
+    """The app on these settings, or on those of the environment. Nothing is opened before it serves.
+
+    Without `reconciling` it answers and records, and no job is started, watched or ended.
+    """
     chosen = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with contextmanager_in_threadpool(_running(chosen)) as platform:
-            app.state.platform = platform
+        async with contextmanager_in_threadpool(_running(app, chosen, reconciling)):
             yield
 
     app = FastAPI(title="Vision Platform", version=__version__, description=DESCRIPTION, lifespan=lifespan)
@@ -41,19 +44,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         needs = describe(Unauthorized, Invalid)
         app.include_router(module.router, dependencies=[Depends(require_access)], responses=needs)
     app.include_router(internal.router)
+    app.include_router(health.router)
     return app
 
 
 @contextmanager
-def _running(settings: Settings) -> Iterator[Platform]:
-    """The platform with its database up to date and its threads at work."""
+def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[None]:
+    """Brings the database up to date, then has the threads at work until the end."""
     platform = build_platform(settings)
-    try:
+    with ExitStack() as at_the_end:
+        at_the_end.callback(platform.database.dispose)
         migrate(platform.database)
         for line in access.ensure_access(platform.database, settings, datetime.now(UTC)):
             print(line, flush=True)
+        reconciler = Reconciler(platform)
+        app.state.platform, app.state.reconciler = platform, reconciler
         platform.writer.start()
-        yield platform
-    finally:
-        platform.writer.stop()
-        platform.database.dispose()
+        at_the_end.callback(platform.writer.stop)
+        if reconciling:
+            reconciler.start()
+        at_the_end.callback(reconciler.stop)
+        yield

@@ -82,21 +82,21 @@ def database(database_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def settings(tmp_path: Path, sqlite_url: str) -> Settings:
-    """A platform in a folder of its own, whose reconciler looks once and then leaves the jobs to the test."""
+    """A platform in a folder of its own with one CPU slot."""
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
         data_dir=tmp_path / "var",
         database_url=sqlite_url,
         access_token=SecretStr(ACCESS_TOKEN),
         slots="cpu:1",
-        tick_seconds=3600,
     )
 
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
-    """The running platform over HTTP, with the access token."""
-    with TestClient(create_app(settings), headers={"Authorization": f"Bearer {ACCESS_TOKEN}"}) as client:
+    """The platform over HTTP, with the access token; it leaves the jobs to the test."""
+    app = create_app(settings, reconciling=False)
+    with TestClient(app, headers={"Authorization": f"Bearer {ACCESS_TOKEN}"}) as client:
         yield client
 
 

@@ -6,14 +6,15 @@ A session ends, and a writing one commits, before the answer leaves: an answer n
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request
+from fastapi import BackgroundTasks, Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import Platform
-from app.errors import AppError, Unauthorized
+from app.errors import AppError, Invalid, Unauthorized
 from app.models import Installation
+from app.reconciler import Reconciler
 from app.schemas.common import ErrorBody
 from app.services import tokens
 
@@ -34,6 +35,23 @@ def get_platform(request: Request) -> Platform:
 
 
 PlatformDep = Annotated[Platform, Depends(get_platform)]
+
+
+def get_reconciler(request: Request) -> Reconciler:
+    reconciler: Reconciler = request.app.state.reconciler
+    return reconciler
+
+
+ReconcilerDep = Annotated[Reconciler, Depends(get_reconciler)]
+
+
+def wake_reconciler(reconciler: ReconcilerDep, background: BackgroundTasks) -> None:
+    """Has the reconciler look right after the answer, when what the endpoint wrote is committed."""
+
+    async def wake() -> None:
+        reconciler.wake()
+
+    background.add_task(wake)
 
 
 def _read_session(platform: PlatformDep) -> Iterator[Session]:
@@ -63,11 +81,38 @@ def require_access(
 
 
 def describe(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of an endpoint: each error it can give, by status."""
-    found: dict[int | str, dict[str, Any]] = {}
-    for error in errors:
-        words = f"{error.code}: {(error.__doc__ or '').strip()}"
-        known = found.get(error.status)
-        description = f"{known['description']}\n\n{words}" if known else words
-        found[error.status] = {"model": ErrorBody, "description": description}
+    """The `responses=` of an endpoint: each error it can give, by status, with an example."""
+    return {
+        status: {
+            "model": ErrorBody,
+            "description": "\n\n".join(f"{error.code}: {_meaning(error)}" for error in same),
+            "content": {"application/json": {"examples": {error.code: {"value": _example(error)} for error in same}}},
+        }
+        for status, same in _by_status(errors).items()
+    }
+
+
+def describe_stream(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
+    """As `describe`, for an endpoint that answers with events: its errors are JSON all the same."""
+    found = describe(*errors)
+    for response in found.values():
+        del response["model"]  # FastAPI would file it under text/event-stream
+        response["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/ErrorBody"}
     return found
+
+
+def _by_status(errors: tuple[type[AppError], ...]) -> dict[int, list[type[AppError]]]:
+    found: dict[int, list[type[AppError]]] = {}
+    for error in errors:
+        found.setdefault(error.status, []).append(error)
+    return found
+
+
+def _meaning(error: type[AppError]) -> str:
+    return (error.__doc__ or "").strip()
+
+
+def _example(error: type[AppError]) -> dict[str, Any]:
+    fields = [{"field": "epochs", "value": 0, "message": "Input should be greater than or equal to 1"}]
+    details = {"fields": fields} if error is Invalid else {}
+    return {"error": {"code": error.code, "message": _meaning(error), "details": details}}

@@ -26,19 +26,28 @@ attempt_scheme = HTTPBearer(
 )
 
 
+EXAMPLE = {
+    "attempt": 1,
+    "instance": "b6f0c2d1e3a4",
+    "events": [
+        {
+            "sequence": 7,
+            "time": "2026-11-23T10:00:00Z",
+            "type": "metrics",
+            "epoch": 3,
+            "values": {"train/box_loss": 1.42},
+        }
+    ],
+}
+BODY = {"required": True, "content": {"application/json": {"schema": Batch.model_json_schema(), "example": EXAMPLE}}}
+
+
 @router.post(
     "/{job_id}/events",
     operation_id="reportEvents",
     summary="Report events, or a heartbeat",
     responses=describe(Unauthorized, Forbidden, NotFound, Superseded, TooLarge, Invalid, Busy),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": Batch.model_json_schema(ref_template="#/components/schemas/{model}")}
-            },
-        }
-    },
+    openapi_extra={"requestBody": BODY},
 )
 async def report_events(
     job_id: JobId,

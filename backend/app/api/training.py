@@ -9,13 +9,22 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from app import slots
-from app.api.deps import MAX_ID, JobId, PlatformDep, ReadSessionDep, WriteSessionDep, describe
+from app.api.deps import (
+    MAX_ID,
+    JobId,
+    PlatformDep,
+    ReadSessionDep,
+    WriteSessionDep,
+    describe,
+    describe_stream,
+    wake_reconciler,
+)
 from app.context import Platform
-from app.errors import Conflict, NotFound, StaleTransition
+from app.errors import Conflict, Invalid, NotFound, StaleTransition, StorageUnavailable, Unauthorized
 from app.models import Job
 from app.schemas import jobs as shapes
 from app.schemas.common import Items, Page
-from app.services import history, jobs, metrics, stream, submission
+from app.services import deletion, history, jobs, metrics, stream, submission
 from app.words import JobStatus, TaskType
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
@@ -23,8 +32,10 @@ router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 Position = Annotated[int, Query(ge=0, le=MAX_ID, description="start after this position")]
 LastEventId = Annotated[int | None, Header(ge=0, le=MAX_ID, description="the position that a reconnect continues from")]
 
+WAKES = [Depends(wake_reconciler)]
 
-@router.post("", status_code=201, operation_id="submitJob", summary="Submit a job")
+
+@router.post("", status_code=201, operation_id="submitJob", summary="Submit a job", dependencies=WAKES)
 def submit_job(request: shapes.JobCreate, session: WriteSessionDep, platform: PlatformDep) -> shapes.Job:
     """Stores the job as pending. Everything is checked first; on refusal nothing is stored."""
     gpus = slots.count(slots.slots_of_machine(platform.settings.slots), slots.GPU)
@@ -58,6 +69,7 @@ def read_job(job_id: JobId, session: ReadSessionDep, platform: PlatformDep) -> s
     "/{job_id}/cancel",
     operation_id="cancelJob",
     summary="Cancel a job",
+    dependencies=WAKES,
     responses=describe(NotFound, Conflict, StaleTransition),
 )
 def cancel_job(job_id: JobId, session: WriteSessionDep, platform: PlatformDep) -> shapes.Job:
@@ -69,11 +81,23 @@ def cancel_job(job_id: JobId, session: WriteSessionDep, platform: PlatformDep) -
     "/{job_id}/retry",
     operation_id="retryJob",
     summary="Retry a failed or cancelled job",
+    dependencies=WAKES,
     responses=describe(NotFound, Conflict, StaleTransition),
 )
 def retry_job(job_id: JobId, session: WriteSessionDep, platform: PlatformDep) -> shapes.Job:
     """Puts it back into the queue; it continues from its last checkpoint, if it has one."""
     return _shape(jobs.retry(session, job_id, _now()), platform)
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    operation_id="deleteJob",
+    summary="Delete an ended job with its checkpoints and artifacts",
+    responses=describe(NotFound, Conflict, StaleTransition, StorageUnavailable),
+)
+def delete_job(job_id: JobId, platform: PlatformDep) -> None:
+    deletion.delete_job(platform.database, platform.storage, platform.settings.data_dir, job_id)
 
 
 @router.get("/{job_id}/metrics", operation_id="readMetrics", summary="Read curves", responses=describe(NotFound))
@@ -129,7 +153,8 @@ async def _start(job_id: JobId, platform: PlatformDep, after: Position = 0, last
     operation_id="streamJob",
     summary="Follow a job's history as server-sent events",
     response_class=EventSourceResponse,
-    responses=describe(NotFound) | {204: {"description": "The job has ended and nothing follows the position."}},
+    responses=describe_stream(NotFound, Unauthorized, Invalid)
+    | {204: {"description": "The job has ended and nothing follows the position."}},
 )
 async def stream_job(
     job_id: JobId, platform: PlatformDep, position: Annotated[int, Depends(_start)]

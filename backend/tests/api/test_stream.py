@@ -51,7 +51,7 @@ class Server:
 
 @pytest.fixture
 def server(settings: Settings) -> Iterator[Server]:
-    server = Server(create_app(settings))
+    server = Server(create_app(settings, reconciling=False))
     server.start()
     yield server
     server.stop()
@@ -140,7 +140,7 @@ def test_answers_others_if_many_streams_wait(server: Server, job_id: int) -> Non
 
 
 def test_shuts_down_if_a_stream_waits(settings: Settings) -> None:
-    server = Server(create_app(settings))
+    server = Server(create_app(settings, reconciling=False))
     server.start()
     with server.platform.database.write_session() as session:
         job_id = factories.attempt(session).job_id

@@ -1,0 +1,16 @@
+"""What supervisors and load balancers ask."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.schemas.common import Shape
+
+
+class Alive(Shape):
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(Shape):
+    ready: bool
+    parts: dict[str, bool] = Field(description="database, storage, writer, reconciler")
