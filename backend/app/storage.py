@@ -33,6 +33,7 @@ PARALLEL_PARTS = 4
 MAX_KEY_BYTES, MAX_SEGMENT_BYTES = 1024, 240
 HALF_WRITTEN_AFTER_SECONDS = 3600
 INCOMING = ".incoming"
+FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 STAGED = re.compile(r".*#\d+")  # how obstore names a file that it has not finished
 
 _PATIENT: "ClientConfig" = {
@@ -246,7 +247,7 @@ class _LocalFolder(Storage):
 def _key_problem(key: str) -> str | None:
     if not key or len(key.encode()) > MAX_KEY_BYTES:
         return f"has {len(key.encode())} bytes; use 1 to {MAX_KEY_BYTES}"
-    if "\\" in key or any(ord(character) < 32 or ord(character) == 127 for character in key):
+    if FORBIDDEN.search(key):
         return "holds a backslash or a control character"
     for segment in key.split("/"):
         if segment in ("", ".", ".."):

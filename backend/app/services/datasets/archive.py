@@ -3,6 +3,7 @@
 Format: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.4. Refusals are `Invalid` and name the entry.
 """
 
+import re
 import stat
 import struct
 import zipfile
@@ -21,6 +22,7 @@ MAX_NAME_BYTES, MAX_PART_BYTES = 800, 240
 MAX_RATIO = 200  # no photograph deflates so well; deflate itself ends at 1032
 RATIO_APPLIES_FROM = 2**20
 ENCRYPTED = 0x1
+FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 END_RECORD, END64_RECORD = b"PK\x05\x06", b"PK\x06\x06"
 END_LENGTH, LOCATOR_LENGTH, END64_LENGTH = 22, 20, 56
 LONGEST_END = END64_LENGTH + LOCATOR_LENGTH + END_LENGTH + 65535  # with the longest comment
@@ -117,7 +119,7 @@ def _folders(name: str) -> Iterator[str]:
 def _entry_problem(entry: zipfile.ZipInfo) -> str | None:
     name = entry.orig_filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if "\\" in name or any(ord(character) < 32 or ord(character) == 127 for character in name):
+    if FORBIDDEN.search(name):
         return "has a backslash or a control character in its name"
     if name[1:2] == ":" or not {"", ".", ".."}.isdisjoint(name.removesuffix("/").split("/")):
         return "is absolute or has an empty, '.' or '..' segment"

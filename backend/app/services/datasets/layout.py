@@ -133,11 +133,11 @@ def _check_pairs(layout: Layout, problems: Problems) -> None:
 
 
 def _check_classes(layout: Layout, problems: Problems) -> None:
-    """Trainers number classes by the folders of each split, so every split has the same ones."""
+    """Trainers number classes by the folders of each split, so those that they read have the same ones."""
     known = class_names(layout)
-    for split in layout.splits:
+    for split in REQUIRED_SPLITS:
         found = {class_of(image) for image in layout.images[split]}
-        for name in sorted(set(known) - found):
+        for name in sorted(set(known) - found) if found else []:
             problems.add(f"{split}/{name}", name, f"the {split} split has no images of class {name!r}")
 
 
