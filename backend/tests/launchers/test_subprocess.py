@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from app.launchers import processes, records
 from app.launchers.base import LaunchError, LaunchSpec
 from app.launchers.subprocess import PYTHON, SubprocessLauncher
+from tests.cgroups import small_cgroup
 from tests.launchers.scripted import child_of, gone, make_spec, output, wait_for_end, wait_for_output
 from tests.waiting import until
 
@@ -247,11 +247,10 @@ def test_oldest_output_goes_if_total_exceeds_the_limit(tmp_path: Path) -> None:
     assert output(spec).endswith("line 9999 öß한\n")
 
 
-def test_oom_recorded_if_kernel_kills_for_memory(
-    launcher: SubprocessLauncher, tmp_path: Path, small_cgroup: Path
-) -> None:
-    launcher.launch(make_spec(tmp_path, "exhaust_memory", cgroup=str(small_cgroup)))
-    seen = wait_for_end(launcher)
+def test_oom_recorded_if_kernel_kills_for_memory(launcher: SubprocessLauncher, tmp_path: Path) -> None:
+    with small_cgroup() as cgroup:
+        launcher.launch(make_spec(tmp_path, "exhaust_memory", cgroup=str(cgroup)))
+        seen = wait_for_end(launcher)
     assert (seen.signal, seen.oom_killed, seen.killed) == (signal.SIGKILL, True, False)
 
 
@@ -271,37 +270,6 @@ def test_supervisor_needs_the_standard_library_alone() -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture
-def small_cgroup() -> Iterator[Path]:
-    """A memory cgroup of 64 MiB, where this machine lets us make one."""
-    for parent, limit in (
-        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
-        (Path("/sys/fs/cgroup"), "memory.max"),
-    ):
-        cgroup = parent / f"vision-test-{os.getpid()}"
-        try:
-            cgroup.mkdir()
-        except OSError:
-            continue
-        try:
-            (cgroup / limit).write_text(str(64 * 2**20))
-            yield cgroup
-            return
-        except OSError:
-            continue
-        finally:
-            until(partial(_removed, cgroup))
-    pytest.skip("no memory cgroup can be made here")
-
-
-def _removed(cgroup: Path) -> bool:
-    try:
-        cgroup.rmdir()
-    except OSError:
-        return False
-    return True
 
 
 def _launch_from_a_process_that_is_killed(spec: LaunchSpec, data_dir: Path) -> None:
