@@ -33,7 +33,7 @@ PARALLEL_PARTS = 4
 MAX_KEY_BYTES, MAX_SEGMENT_BYTES = 1024, 240
 HALF_WRITTEN_AFTER_SECONDS = 3600
 INCOMING = ".incoming"
-FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 STAGED = re.compile(r".*#\d+")  # how obstore names a file that it has not finished
 
 _PATIENT: "ClientConfig" = {
@@ -245,10 +245,10 @@ class _LocalFolder(Storage):
 
 
 def _key_problem(key: str) -> str | None:
+    if FORBIDDEN.search(key):
+        return "holds a backslash, a control character or half a surrogate pair"
     if not key or len(key.encode()) > MAX_KEY_BYTES:
         return f"has {len(key.encode())} bytes; use 1 to {MAX_KEY_BYTES}"
-    if FORBIDDEN.search(key):
-        return "holds a backslash or a control character"
     for segment in key.split("/"):
         if segment in ("", ".", ".."):
             return "is not relative or has an empty, '.' or '..' segment"

@@ -103,5 +103,6 @@ def test_second_folder_becomes_a_problem_if_the_name_is_taken(tmp_path: Path) ->
 def test_every_trainer_of_this_repository_is_in_the_catalogue() -> None:
     catalogue = load_catalogue(REPOSITORY)
     assert catalogue.problems == []
+    assert "ultralytics" in catalogue.trainers
     for trainer in catalogue.trainers.values():
         assert set(trainer.tasks) <= set(TaskType)
