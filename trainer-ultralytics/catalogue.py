@@ -11,14 +11,6 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-ULTRALYTICS_TASKS = {
-    "object_detection": "detect",
-    "instance_segmentation": "segment",
-    "pose_estimation": "pose",
-    "oriented_object_detection": "obb",
-    "image_classification": "classify",
-}
-
 
 @cache
 def load_catalogue() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from catalogue import ULTRALYTICS_TASKS
+from checkpoint import TASKS
 from environment import prepare_ultralytics
 from utils import TrainConfig
 
@@ -45,7 +45,7 @@ def trainer_class(task_type: str) -> Any:
     """Ultralytics' trainer for one of our task types."""
     from ultralytics.models import yolo
 
-    task = ULTRALYTICS_TASKS[task_type]
+    task = TASKS[task_type]
     return getattr(getattr(yolo, task), TRAINERS[task])
 
 
@@ -106,6 +106,9 @@ def _refuse_downloads() -> None:
     """YOLO_OFFLINE makes it give up early, but only after a try: for fonts, for the check of AMP, for weights."""
     from ultralytics.utils import downloads
 
+    if hasattr(downloads.safe_download, "instead_of"):
+        return
+
     def refuse(url: str, *arguments: Any, **options: Any) -> Path:
         raise ConnectionError(f"{url} is not downloaded: this trainer is offline but for pretrained weights")
 
@@ -116,15 +119,18 @@ def _refuse_downloads() -> None:
 def _keep_label_caches_in(folder: Path) -> None:
     """It unpickles `labels/train.cache` in the dataset, which may come from a stranger; ours are elsewhere."""
     from ultralytics.data import dataset
+    from ultralytics.data.utils import load_dataset_cache_file, save_dataset_cache_file
 
-    load, save = dataset.load_dataset_cache_file, dataset.save_dataset_cache_file
     folder.mkdir(parents=True, exist_ok=True)
 
     def own(path: Path) -> Path:
         return folder / f"{path.stem}-{sha256(str(path).encode()).hexdigest()[:12]}.cache"
 
-    dataset.load_dataset_cache_file = lambda path: load(own(path))
-    dataset.save_dataset_cache_file = lambda prefix, path, content, version: save(prefix, own(path), content, version)
+    def save(prefix: str, path: Path, content: dict[str, Any], version: str) -> None:
+        save_dataset_cache_file(prefix, own(path), content, version)
+
+    dataset.load_dataset_cache_file = lambda path: load_dataset_cache_file(own(path))
+    dataset.save_dataset_cache_file = save
 
 
 def _link_fonts(folder: Path) -> None:

@@ -23,6 +23,7 @@ CALLBACKS = (
     "on_train_epoch_end",
     "on_val_batch_start",
     "on_val_batch_end",
+    "on_val_end",
     "on_model_save",
     "on_train_end",
 )
@@ -52,7 +53,7 @@ class Hooks:
         self._batch_size = config.batch_size
         self._matrix: Any = None
         self.completed = point.epoch if point else 0  # epochs, by this attempt or those before
-        self.last_is_whole = False  # while an epoch is being completed, Ultralytics may be writing to it
+        self.last_is_whole = False  # from a validation's end to the saved checkpoint, Ultralytics may be writing it
         self.metrics: dict[str, float] = {}  # of the newest completed epoch
         self.best_epoch = point.best_epoch if point else 0
         if point:
@@ -85,6 +86,7 @@ class Hooks:
 
     def on_train_epoch_start(self, trainer: Any) -> None:
         self._step, self._steps, self._epoch_started = 0, len(trainer.train_loader), self._clock()
+        self.last_is_whole = True
         if trainer.batch_size != self._batch_size:  # it halves the batch when memory runs out in the first epoch
             message = f"out of memory with batches of {self._batch_size}; continuing with {trainer.batch_size}"
             self._reporter.warning("BATCH_SIZE_REDUCED", message)
@@ -99,7 +101,6 @@ class Hooks:
         self._progress("train", trainer, self._step, self._steps, eta)
 
     def on_train_epoch_end(self, trainer: Any) -> None:
-        self.last_is_whole = False
         if trainer.epoch == trainer.start_epoch and not trainer.loss.isfinite():
             raise nan_loss(f"the loss is {float(trainer.loss)} after epoch {trainer.epoch + 1}")
         losses = trainer.label_loss_items(trainer.tloss, prefix="train")
@@ -115,6 +116,9 @@ class Hooks:
     def on_val_batch_end(self, validator: Any) -> None:
         self._leave_if_asked()
         self._reporter.progress("validate", step=validator.batch_i + 1, steps=len(validator.dataloader))
+
+    def on_val_end(self, validator: Any) -> None:
+        self.last_is_whole = False
 
     def on_model_save(self, trainer: Any) -> None:
         """The epoch is completed: validated, and saved as `last` and perhaps as `best`."""

@@ -18,13 +18,13 @@ from typing import Any, Generic, TypeVar
 
 import framework
 import utils
-from catalogue import ULTRALYTICS_TASKS, default_image_size, find_problems, primary_metric, with_defaults
+from catalogue import default_image_size, find_problems, primary_metric, with_defaults
+from checkpoint import TASKS
 from dataset import describe_dataset
 from endings import BAD_CONFIGURATION, COMPLETED, FAILED, STOPPED, SUPERSEDED, GracePeriod
 from evaluation import curves, per_class_rows, validation_metrics
 from failures import failure_of
 from hooks import Hooks, StopRequested
-from tracking import start_tracking
 from uploads import Uploads
 from utils import ConfigError, Reporter, Superseded, TrainConfig, TrainerFailure
 from weights import (
@@ -35,6 +35,8 @@ from weights import (
     restore_history,
     write_model,
 )
+
+from tracking import start_tracking
 
 log = logging.getLogger("trainer")
 T = TypeVar("T")
@@ -186,8 +188,9 @@ class Attempt:
         if status and not reported:
             utils.notify_status(self.reporter, status)
         self.grace.exit_code = code
-        self.tracker.close(status or "stopped", timeout=self.config.grace_period * 0.1)
-        self.reporter.close(timeout=self.config.grace_period * 0.3)
+        hurry = self.reporter.should_stop
+        self.tracker.close(status, timeout=self.config.grace_period * 0.1 if hurry else 10)
+        self.reporter.close(timeout=self.config.grace_period * 0.3 if hurry else None)
         log.info("%s; exit code %d", status or "superseded", code)
         return code
 
@@ -202,7 +205,7 @@ def parameters_of(config: TrainConfig) -> dict[str, Any]:
 def training_arguments(config: TrainConfig, data: Path, model: Path, weights: Path | None) -> dict[str, Any]:
     """Ultralytics' names for what was asked. The optimizer is always explicit: `auto` ignores the learning rate."""
     return {
-        "task": ULTRALYTICS_TASKS[config.task_type],
+        "task": TASKS[config.task_type],
         "mode": "train",
         "model": str(model),
         "pretrained": str(weights) if weights else False,

@@ -1,0 +1,140 @@
+"""Real trainings: `python train.py` in a process of its own, as a person or a launcher starts it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recorder import Recorder
+
+TRAINER = Path(__file__).resolve().parents[1]
+DEADLINE = 240.0
+MODELS = {
+    "object_detection": "yolo11n",
+    "instance_segmentation": "yolov8n-seg",
+    "pose_estimation": "yolo11n-pose",
+    "oriented_object_detection": "yolo26n-obb",
+    "image_classification": "yolo11n-cls",
+}
+Event = dict[str, Any]
+
+
+@dataclass
+class Training:
+    """A training that ended, and everything that it left behind."""
+
+    exit_code: int
+    seconds: float
+    output: str
+    events: list[Event]
+    bucket: Path
+    work_dir: Path
+    times: dict[str, float] = field(default_factory=dict)
+
+    def of_type(self, *types: str) -> list[Event]:
+        return [event for event in self.events if event["type"] in types]
+
+    @property
+    def failure(self) -> Event:
+        [failed] = [event for event in self.of_type("status") if event["status"] == "failed"]
+        failure: Event = failed["failure"]
+        return failure
+
+    @property
+    def statuses(self) -> list[str]:
+        return [event["status"] for event in self.of_type("status")]
+
+    def pointer(self, kind: str, job: int = 12) -> Event:
+        pointer: Event = json.loads((self.bucket / f"checkpoints/job-{job}/{kind}.json").read_text())
+        return pointer
+
+
+def environment_for(folder: Path, task_type: str = "object_detection", **changes: str) -> dict[str, str]:
+    """What a launcher would set for a tiny training from scratch, and nothing else of this process' environment."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "JOB_ID": "12",
+        "TASK_TYPE": task_type,
+        "MODEL_NAME": MODELS[task_type],
+        "DATASET_ID": "tiny",
+        "EPOCHS": "2",
+        "BATCH_SIZE": "4",
+        "LEARNING_RATE": "0.002",
+        "IMAGE_SIZE": "64",
+        "WEIGHTS": "scratch",
+        "DEVICE": "cpu",
+        "STORAGE_TYPE": "local",
+        "STORAGE_PATH": str(folder),
+        "STORAGE_BUCKET": "bucket",
+        "WORK_DIR": str(folder / f"work-{changes.get('ATTEMPT', '1')}"),
+        "CACHE_DIR": str(folder / "cache"),
+        **changes,
+    }
+
+
+def train(
+    folder: Path,
+    environment: Mapping[str, str],
+    stop_if: Callable[[list[Event]], bool] | None = None,
+    stop: Callable[["subprocess.Popen[str]", Recorder], None] | None = None,
+    recorder: Recorder | None = None,
+) -> Training:
+    """Run to the end. When `stop_if` holds for the events so far, `stop` is called once."""
+    backend = recorder or Recorder()
+    environment = {**environment, "CALLBACK_URL": backend.url, "INTERNAL_AUTH_TOKEN": "token"}
+    started, log = time.monotonic(), folder / "output.txt"
+    try:
+        with open(log, "w+") as output:
+            process = subprocess.Popen(
+                [sys.executable, str(TRAINER / "train.py")],
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                text=True,
+            )
+            times = _attend(process, backend, stop_if, stop)
+        seconds = time.monotonic() - started
+        bucket, work_dir = folder / "bucket", Path(environment["WORK_DIR"])
+        return Training(process.returncode, seconds, log.read_text(), backend.events, bucket, work_dir, times)
+    finally:
+        backend.close()
+
+
+def interrupt(process: "subprocess.Popen[str]", backend: Recorder) -> None:
+    process.send_signal(signal.SIGTERM)
+
+
+def ask_to_stop(process: "subprocess.Popen[str]", backend: Recorder) -> None:
+    backend.should_stop = True
+
+
+def _attend(
+    process: "subprocess.Popen[str]",
+    backend: Recorder,
+    stop_if: Callable[[list[Event]], bool] | None,
+    stop: Callable[["subprocess.Popen[str]", Recorder], None] | None,
+) -> dict[str, float]:
+    times: dict[str, float] = {}
+    deadline = time.monotonic() + DEADLINE
+    while process.poll() is None:
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"still training after {DEADLINE} s")
+        if stop and stop_if and "stopped" not in times and stop_if(backend.events):
+            times["stopped"] = time.monotonic()
+            stop(process, backend)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    times["ended"] = time.monotonic()
+    return times
