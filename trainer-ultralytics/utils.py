@@ -738,10 +738,10 @@ def get_storage_client() -> "ObjectStore":
     if storage_type == "local":
         return LocalStore(Path(values[0]).expanduser() / bucket, mkdir=True)
     with _without_aws_variables():
-        return _s3_store(bucket, *values, region="auto" if storage_type == "r2" else "us-east-1")
+        return _s3_store(bucket, "auto" if storage_type == "r2" else "us-east-1", *values)
 
 
-def _s3_store(bucket: str, endpoint: str, access_key: str, secret_key: str, region: str) -> S3Store:
+def _s3_store(bucket: str, region: str, endpoint: str, access_key: str, secret_key: str) -> S3Store:
     return S3Store(
         bucket,
         endpoint=endpoint,
@@ -780,19 +780,18 @@ def download_dataset(
     key, sha256 = _locate_dataset(store, config)
     folder = config.cache_dir / "datasets" / sha256
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = open(folder.with_suffix(".lock"), "a+b")  # noqa: SIM115  (held until this process ends)
-    _in_use.append(lock)
-    while True:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # waits for another attempt that is extracting the same dataset
+    use = open(folder.with_suffix(".lock"), "a+b")  # noqa: SIM115  (held until this process ends)
+    _in_use.append(use)
+    fcntl.flock(use, fcntl.LOCK_SH)
+    os.utime(use.fileno())
+    with open(folder.with_suffix(".fetching"), "ab") as fetching:
+        fcntl.flock(fetching, fcntl.LOCK_EX)  # another attempt may be extracting the same dataset right now
         if not folder.is_dir():
             size = _fetch_dataset(store, key, folder, config.cache_limit_bytes, progress)
-            lock.truncate(0)
-            lock.write(b"%d" % size)
-            lock.flush()
-        os.utime(lock.fileno())
-        fcntl.flock(lock, fcntl.LOCK_SH)  # not atomic: an eviction may come between
-        if folder.is_dir():
-            return folder
+            use.truncate(0)
+            use.write(b"%d" % size)
+            use.flush()
+    return folder
 
 
 _in_use: list[IO[bytes]] = []  # locks on datasets: the kernel lets go of them when this process ends, however it ends
@@ -1126,9 +1125,9 @@ def _extract(archive: Path, folder: Path) -> int:
                 raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: the dataset has {size} bytes")
             bundle.extractall(folder)
             return size
-    except OSError as error:
-        raise _failure_of(error, f"extract the dataset into {folder}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        if is_disk_full(error):
+            raise _failure_of(error, f"extract the dataset into {folder}") from error
         raise TrainerFailure("DATASET_INVALID", f"the archive cannot be extracted: {error}") from error
 
 

@@ -60,15 +60,15 @@ def s3_server(region: str, buckets: list[str]) -> Iterator[S3Server]:
             return found
 
         _say(witness, json.dumps(credentials))
-        yield S3Server(*(credentials[name] for name in ("endpoint", "access_key", "secret_key")), digests)
+        yield S3Server(credentials["endpoint"], credentials["access_key"], credentials["secret_key"], digests)
 
 
 @contextmanager
 def _program(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """One that ends when its standard input does."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([str(PYTHON), *arguments], env=clean, text=True, **pipes) as program:
+    command, pipe = [str(PYTHON), *arguments], subprocess.PIPE
+    with subprocess.Popen(command, env=clean, text=True, stdin=pipe, stdout=pipe) as program:
         try:
             yield program
         finally:

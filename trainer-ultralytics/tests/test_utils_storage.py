@@ -134,6 +134,11 @@ def add_dataset(store: Any, content: bytes, version: int = 1, dataset: str = "di
     return sha256(content)
 
 
+def cached(root: Path) -> list[str]:
+    """What the cache holds beside its locks."""
+    return [path.name for path in (root / "cache/datasets").iterdir() if path.suffix not in (".lock", ".fetching")]
+
+
 def code_of(action: Callable[[], object]) -> str:
     with pytest.raises(TrainerFailure) as caught:
         action()
@@ -239,13 +244,12 @@ def test_storage_is_not_touched_if_the_platform_said_superseded(
 ) -> None:
     reporter._superseded = True
     path = weights(tmp_path, b"late")
-    for action in (
-        lambda: utils.upload_checkpoint(local.store, config, reporter, "last", path, 1, {}),
-        lambda: utils.upload_artifact(local.store, config, reporter, "plot", "a.png", path),
-        lambda: utils.publish_best(local.store, config, reporter),
-    ):
-        with pytest.raises(Superseded):
-            action()
+    with pytest.raises(Superseded):
+        utils.upload_checkpoint(local.store, config, reporter, "last", path, 1, {})
+    with pytest.raises(Superseded):
+        utils.upload_artifact(local.store, config, reporter, "plot", "a.png", path)
+    with pytest.raises(Superseded):
+        utils.publish_best(local.store, config, reporter)
     assert local.digests() == {}
 
 
@@ -281,11 +285,11 @@ def test_files_and_folders_are_flushed_in_order_if_the_storage_is_a_folder(
 # -------------------------------------------------------------------------------------------------------- downloads
 
 
-def test_codes_tell_what_is_missing_if_a_key_is_not_there(place: Place, tmp_path: Path) -> None:
-    for key in ("nowhere/x.pt", "../../etc/passwd", "/etc/passwd"):
-        assert code_of(lambda: utils.download_weights(place.store, key, tmp_path)) == "WEIGHTS_MISSING"
-        assert code_of(lambda: utils.download_checkpoint(place.store, key, tmp_path)) == "CHECKPOINT_MISSING"
-        assert code_of(lambda: utils.download_image(place.store, key, tmp_path)) == "IMAGE_MISSING"
+@pytest.mark.parametrize("key", ["nowhere/x.pt", "../../etc/passwd", "/etc/passwd"])
+def test_codes_tell_what_is_missing_if_a_key_is_not_there(place: Place, tmp_path: Path, key: str) -> None:
+    assert code_of(lambda: utils.download_weights(place.store, key, tmp_path)) == "WEIGHTS_MISSING"
+    assert code_of(lambda: utils.download_checkpoint(place.store, key, tmp_path)) == "CHECKPOINT_MISSING"
+    assert code_of(lambda: utils.download_image(place.store, key, tmp_path)) == "IMAGE_MISSING"
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
 
 
@@ -332,7 +336,7 @@ def test_the_dataset_is_extracted_once_and_then_kept_if_it_is_asked_for_again(
     assert seen and seen[-1][0] == seen[-1][1] > 0
     obstore.delete(place.store, "datasets/digits/1/data.zip")
     assert utils.download_dataset(place.store, config) == folder
-    assert sorted(path.name for path in folder.parent.iterdir()) == [digest, f"{digest}.lock"]
+    assert cached(tmp_path) == [digest]
 
 
 def test_the_chosen_version_is_taken_if_it_is_not_the_latest(local: Place, config: TrainConfig) -> None:
@@ -356,7 +360,7 @@ def test_nothing_is_kept_if_the_digest_differs(local: Place, config: TrainConfig
     add_dataset(local.store, archive(data="x"))
     wanted = replace(config, dataset_sha256="a" * 64)
     assert code_of(lambda: utils.download_dataset(local.store, wanted)) == "DATASET_DIGEST_MISMATCH"
-    assert [path.name for path in (tmp_path / "cache/datasets").iterdir()] == [f"{'a' * 64}.lock"]
+    assert cached(tmp_path) == []
 
 
 def link_archive() -> bytes:
@@ -386,9 +390,9 @@ def link_archive() -> bytes:
 def test_the_dataset_is_invalid_and_nothing_is_kept_if_its_archive_is_unsafe(
     local: Place, config: TrainConfig, tmp_path: Path, content: bytes
 ) -> None:
-    digest = add_dataset(local.store, content)
+    add_dataset(local.store, content)
     assert code_of(lambda: utils.download_dataset(local.store, config)) == "DATASET_INVALID"
-    assert [path.name for path in (tmp_path / "cache/datasets").iterdir()] == [f"{digest}.lock"]
+    assert cached(tmp_path) == []
     assert list(tmp_path.rglob("evil*")) == []
 
 
@@ -444,8 +448,8 @@ def use_dataset(root: Path, dataset: str) -> "subprocess.Popen[str]":
 def test_the_dataset_not_used_for_longest_goes_if_the_cache_is_full(local: Place, tmp_path: Path) -> None:
     digests = {name: add_dataset(local.store, archive(data=name * 1000), dataset=name) for name in "abcd"}
 
-    def cached() -> set[str]:
-        return {name for name, digest in digests.items() if (tmp_path / "cache/datasets" / digest).is_dir()}
+    def kept() -> set[str]:
+        return {name for name, digest in digests.items() if digest in cached(tmp_path)}
 
     for name in "abc":
         use_dataset(tmp_path, name).communicate()
@@ -453,12 +457,12 @@ def test_the_dataset_not_used_for_longest_goes_if_the_cache_is_full(local: Place
     holder = use_dataset(tmp_path, "b")  # and held by a process that lives
     os.utime(tmp_path / "cache/datasets" / f"{digests['b']}.lock", (1, 1))
     utils.download_dataset(local.store, dataset_config(tmp_path, "d", limit=3500))
-    assert cached() == {"a", "b", "d"}
+    assert kept() == {"a", "b", "d"}
     holder.kill()
     holder.communicate()
     utils.download_dataset(local.store, dataset_config(tmp_path, "c", limit=3500))
-    assert cached() == {"a", "c", "d"}
-    assert not list((tmp_path / "cache/datasets").glob("*.evicted"))
+    assert kept() == {"a", "c", "d"}
+    assert len(cached(tmp_path)) == 3
 
 
 def test_a_killed_download_leaves_nothing_that_is_trusted_if_it_is_repeated(
@@ -474,7 +478,7 @@ def test_a_killed_download_leaves_nothing_that_is_trusted_if_it_is_repeated(
 
 
 def test_downloading_ends_if_the_callback_raises(local: Place, config: TrainConfig, tmp_path: Path) -> None:
-    digest = add_dataset(local.store, archive(data="x"))
+    add_dataset(local.store, archive(data="x"))
 
     class Stop(Exception):
         pass
@@ -484,7 +488,7 @@ def test_downloading_ends_if_the_callback_raises(local: Place, config: TrainConf
 
     with pytest.raises(Stop):
         utils.download_dataset(local.store, config, stop)
-    assert [path.name for path in (tmp_path / "cache/datasets").iterdir()] == [f"{digest}.lock"]
+    assert cached(tmp_path) == []
 
 
 FULL_DISK = """
@@ -513,7 +517,7 @@ def test_the_disk_is_full_if_the_dataset_does_not_fit(local: Place, tmp_path: Pa
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path), str(limit)]
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert output.stdout == "DISK_FULL\n"
-    assert [path.suffix for path in (tmp_path / "cache/datasets").iterdir()] == [".lock"]
+    assert cached(tmp_path) == []
 
 
 # ---------------------------------------------------------------------------------------------------------- outages
