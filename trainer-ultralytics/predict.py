@@ -20,8 +20,6 @@ from images import read_image
 from results import describe
 from utils import ConfigError, TrainerFailure
 
-log = logging.getLogger("trainer")
-
 
 @dataclass(frozen=True)
 class PredictConfig:
@@ -44,7 +42,9 @@ def main() -> int:
     except ConfigError as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(dir=os.environ.get("WORK_DIR") or None, prefix="predict-") as folder:
+    scratch = os.environ.get("WORK_DIR") or tempfile.gettempdir()
+    os.makedirs(scratch, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="predict-") as folder:
         try:
             predictor = Predictor(config, Path(folder))
             lines = filter(str.strip, sys.stdin)
@@ -129,7 +129,7 @@ class Predictor:
         except TrainerFailure as failure:
             return {"image": key, "error": _error(failure)}
         except Exception as error:
-            log.exception("predicting on %s failed", key)
+            logging.exception("predicting on %s failed", key)
             code = "OUT_OF_MEMORY" if type(error).__name__ == "OutOfMemoryError" else "FRAMEWORK_CRASH"
             return {"image": key, "error": _error(TrainerFailure(code, f"{type(error).__name__}: {error}"))}
 

@@ -271,14 +271,14 @@ def test_exit_1_if_no_image_could_be_answered(bucket: Path, tmp_path: Path) -> N
 
 def test_serving_answers_every_line_with_one_load(bucket: Path, tmp_path: Path) -> None:
     good = json.dumps({"image": "images/good.png", "confidence": 0})
-    environment = environment_for(bucket, "image_classification", PREDICT_MODE="serve", WORK_DIR=str(tmp_path))
+    environment = environment_for(bucket, "image_classification", PREDICT_MODE="serve", WORK_DIR=str(tmp_path / "new"))
     ended = run_predict(environment, tmp_path, f"{good}\nnonsense\n\n{good}\n")
     first, error, second = (check(answer) for answer in answers_of(ended.stdout))
     assert ended.returncode == 0, ended.stderr
     assert first["predictions"] == second["predictions"] != []
     assert error["error"]["code"] == "REQUEST_INVALID"
     assert "load" in first["milliseconds"] and "load" not in second["milliseconds"]
-    assert list(tmp_path.glob("predict-*")) == []
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_standard_output_holds_only_answers_if_unicode_names(bucket: Path, tmp_path: Path) -> None:
