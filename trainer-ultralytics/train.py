@@ -284,4 +284,8 @@ class Background(Generic[T]):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking torch apart takes seconds, and a SIGTERM meanwhile would replace the exit code
