@@ -80,7 +80,7 @@ types-%: $$(call environment,$$*)
 	@echo "$*: types" && cd $* && .venv/bin/python -m mypy
 
 lint-ruff: $(call environment,backend)
-	@echo "ruff" && backend/.venv/bin/ruff check --quiet --output-format concise . && backend/.venv/bin/ruff format --quiet --check . || { backend/.venv/bin/ruff format --check .; exit 1; }
+	@backend/.venv/bin/ruff check --output-format concise . && backend/.venv/bin/ruff format --check .
 
 lint-imports: $(call environment,backend)
 	@echo "backend: layers" && cd backend && .venv/bin/lint-imports

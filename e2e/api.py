@@ -1,7 +1,8 @@
 """The public API as a stranger would use it: plain HTTP, none of the platform's own code."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ class Api:
         self.http = httpx.Client(
             base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False
         )
+
+    def close(self) -> None:
+        self.http.close()
 
     def get(self, path: str, **query: Any) -> Any:
         return self._request("GET", path, params=query).json()
@@ -100,13 +104,14 @@ class Api:
     def history(self, job_id: int) -> list[dict[str, Any]]:
         """Every entry of an ended job, from its event stream."""
         entries = []
-        for entry in self.stream(job_id):
-            entries.append(entry)
-            if entry["type"] == "status" and entry["source"] == "platform" and entry["payload"]["to"] in ENDED:
-                return entries
+        with closing(self.stream(job_id)) as stream:
+            for entry in stream:
+                entries.append(entry)
+                if entry["type"] == "status" and entry["source"] == "platform" and entry["payload"]["to"] in ENDED:
+                    return entries
         raise AssertionError(f"The stream of job {job_id} ended before the job did")
 
-    def stream(self, job_id: int, after: int = 0) -> Iterator[dict[str, Any]]:
+    def stream(self, job_id: int, after: int = 0) -> Generator[dict[str, Any]]:
         headers = {"Last-Event-ID": str(after)}
         with self.http.stream("GET", f"/api/v1/jobs/{job_id}/stream", headers=headers) as response:
             assert response.status_code == 200, response.read()

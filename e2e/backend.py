@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -35,19 +35,18 @@ def running_backend(data_dir: Path, **settings: str) -> Iterator[Api]:
 @contextmanager
 def backend_process(data_dir: Path, **settings: str) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
     """One start of a backend; its trainers live on when it ends, and the next start finds them again."""
-    port = free_port()
     with (data_dir / "backend.log").open("ab") as log:
         process = subprocess.Popen(
             [str(BACKEND / ".venv/bin/python"), "-m", "app", "serve"],
             cwd=BACKEND,
-            env=_environment(data_dir, port) | settings,
+            env=_environment(data_dir) | settings,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
     try:
-        token = _wait_until_ready(process, data_dir, port)
-        yield Api(f"http://127.0.0.1:{port}", token), process
+        with closing(_wait_until_ready(process, data_dir)) as api:
+            yield api, process
     finally:
         _stop(process)
 
@@ -72,14 +71,14 @@ def end_trainers(data_dir: Path) -> None:
     psutil.wait_procs(left, timeout=STOP_SECONDS)
 
 
-def _environment(data_dir: Path, port: int) -> dict[str, str]:
+def _environment(data_dir: Path) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     home = data_dir / "home"
     home.mkdir(exist_ok=True)
     return passed_on | {
         "HOME": str(home),
         "DATA_DIR": str(data_dir),
-        "PORT": str(port),
+        "PORT": "0",
         "TICK_SECONDS": "0.2",
         "RETRY_BACKOFF_SECONDS": "0.2",
         "TRAINER_ENVIRONMENT": "OMP_NUM_THREADS",
@@ -87,16 +86,21 @@ def _environment(data_dir: Path, port: int) -> dict[str, str]:
     }
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], data_dir: Path, port: int) -> str:
-    def ready() -> str | None:
+def _wait_until_ready(process: subprocess.Popen[bytes], data_dir: Path) -> Api:
+    """The access file has the address and the token; on a second start it is the old one until this one is up."""
+
+    def ready() -> Api | None:
         assert process.poll() is None, f"The backend ended while starting:\n{_log(data_dir)}"
-        with suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success:
-                token: str = json.loads((data_dir / "access.json").read_text())["token"]
-                return token
+        with suppress(OSError, httpx.TransportError):
+            access = json.loads((data_dir / "access.json").read_text())
+            if httpx.get(f"{access['url']}/readyz", trust_env=False).is_success:
+                return Api(access["url"], access["token"])
         return None
 
-    return eventually(ready, f"the backend (its log: {_log(data_dir)!r})", START_SECONDS)
+    try:
+        return eventually(ready, "the backend", START_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{_log(data_dir)}") from None
 
 
 def _log(data_dir: Path) -> str:

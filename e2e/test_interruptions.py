@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from e2e.backend import backend_process, end_trainers, trainer_processes
+from e2e.backend import backend_process, end_trainers, free_port, trainer_processes
 from e2e.conftest import Stack, local_stack
 from e2e.sample import Sample
 from e2e.training import submit
@@ -38,7 +38,8 @@ def test_retry_continues_from_the_last_checkpoint_if_cancelled(stack: Stack, det
 
     assert f"job {job_id}" in reason and api.job(waiting)["status"] == "cancelled"
     assert [attempt["outcome"] for attempt in completed["attempts"]] == ["stopped", "completed"]
-    assert cancelled["attempts"][0]["exit_code"] == 3 and last["epoch"] < EPOCHS
+    assert cancelled["attempts"][0]["exit_code"] == 3, cancelled["attempts"]
+    assert last["epoch"] < EPOCHS
     assert completed["attempts"][1]["resume"]["sha256"] == last["sha256"]
     _assert_joined_curve(stack, job_id, last["epoch"])
 
@@ -61,8 +62,9 @@ def test_job_is_retried_by_itself_if_its_trainer_is_killed(stack: Stack, detecti
 
 @pytest.mark.slow
 def test_training_goes_on_if_the_backend_is_killed_and_started_again(tmp_path: Path, detection: Sample) -> None:
+    port = str(free_port())
     try:
-        with backend_process(tmp_path) as (api, process):
+        with backend_process(tmp_path, PORT=port) as (api, process):
             job_id = submit(api, detection, epochs=EPOCHS)
             api.wait_for_checkpoint(job_id, "last", SAVED)
             [trainer] = _trainers(tmp_path)
@@ -70,7 +72,7 @@ def test_training_goes_on_if_the_backend_is_killed_and_started_again(tmp_path: P
             process.wait()
         assert trainer.is_running()
 
-        with backend_process(tmp_path) as (api, _process):
+        with backend_process(tmp_path, PORT=port) as (api, _process):
             completed = api.wait_for(job_id, "completed")
 
         assert [attempt["outcome"] for attempt in completed["attempts"]] == ["completed"]
