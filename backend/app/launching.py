@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.context import Platform
@@ -28,7 +28,7 @@ def launch(platform: Platform, job_id: int, slots: Sequence[str], now: datetime)
     with platform.database.write_session() as session:
         attempt, token = _begin(session, job_id, slots, now)
         spec = _spec(session, attempt, token, platform)
-    handle = _start(platform, spec) if spec else {"error": "its framework is no longer in the catalogue"}
+    handle = {"error": spec} if isinstance(spec, str) else _start(platform, spec)
     started = "error" not in handle
     with platform.database.write_session() as session:
         own = (Attempt.id == attempt.id) & Attempt.handle.is_(None)
@@ -46,13 +46,16 @@ def _begin(session: Session, job_id: int, slots: Sequence[str], now: datetime) -
     return attempt, token
 
 
-def _spec(session: Session, attempt: Attempt, token: str, platform: Platform) -> LaunchSpec | None:
-    """None where the catalogue has lost the job's framework."""
+def _spec(session: Session, attempt: Attempt, token: str, platform: Platform) -> LaunchSpec | str:
+    """What to start, or why it cannot be."""
     settings, job = platform.settings, session.get_one(Job, attempt.job_id)
     trainer = platform.catalogue.trainers.get(job.framework)
     if trainer is None:
-        return None
-    version = session.query(DatasetVersion).filter_by(dataset_id=job.dataset_id, version=job.dataset_version).one()
+        return f"its framework {job.framework!r} is no longer in the catalogue"
+    wanted = select(DatasetVersion).filter_by(dataset_id=job.dataset_id, version=job.dataset_version)
+    version = session.scalar(wanted)
+    if version is None:
+        return f"version {job.dataset_version} of its dataset {job.dataset_id!r} is gone"
     told = attempts.trainer_environment(job, attempt, version, token, settings)
     return LaunchSpec(
         job_id=job.id,

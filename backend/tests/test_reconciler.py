@@ -325,8 +325,13 @@ def test_damaged_report_is_told_in_the_timeline(scene: Scene) -> None:
 def test_launch_failed_if_framework_left_the_catalogue(scene: Scene) -> None:
     job = scene.tick_until(scene.submit("complete", framework="gone", max_retries=1), JobStatus.FAILED)
     assert job.failure and job.failure["code"] == "LAUNCH_FAILED"
-    assert job.failure["message"] == "its framework is no longer in the catalogue"
+    assert job.failure["message"] == "its framework 'gone' is no longer in the catalogue"
     assert job.attempt == 2
+
+
+def test_launch_failed_if_dataset_version_is_gone(scene: Scene) -> None:
+    job = scene.tick_until(scene.submit("complete", dataset_version=7, max_retries=0), JobStatus.FAILED)
+    assert job.failure and job.failure["message"] == f"version 7 of its dataset {job.dataset_id!r} is gone"
 
 
 def test_launch_failed_if_interpreter_is_missing(scene: Scene) -> None:

@@ -1,6 +1,6 @@
 """Answers one image as docs/trainer-contract.md says, without any model. Standard library alone.
 
-An image that begins with `script:` says what to do instead: `script:crash`, `script:garbage`, `script:wait`.
+An image that begins with `script:` says what to do instead: see below.
 """
 
 import json
@@ -26,6 +26,11 @@ def main() -> int:
         case b"script:garbage":
             print("this is not JSON")
             return 0
+        case b"script:half":
+            return _answer({"image": key, "count": 0})
+        case b"script:environment":
+            print(*os.environ, file=sys.stderr)
+            return 1
         case b"script:wait":
             signal.pause()
     if not data.startswith(MAGIC):
