@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -63,15 +63,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop the platform at the end instead of staying up")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where a script started us with it ignored
+        signal.signal(number, _interrupt)
     try:
         with running_platform() as (client, platform):
-            show(client, platform)
+            job, image = show(client, platform)
+            _try_next(job, image, stays=not options.once or platform is None)
             if not options.once:
                 _stay(platform)
         return 0
-    except KeyboardInterrupt:
-        note("\nThe demo was stopped.")
+    except (KeyboardInterrupt, BrokenPipeError):
+        with suppress(OSError):
+            note("The demo was stopped.")
         return 130
     except (DemoFailed, VisionError, StartError) as error:
         for line in error.lines() if isinstance(error, ApiError) else [str(error)]:
@@ -79,8 +82,8 @@ def main() -> int:
         return 1
 
 
-def show(client: Client, platform: Platform | None) -> None:
-    """The whole story; raises DemoFailed unless the model has learned."""
+def show(client: Client, platform: Platform | None) -> tuple[Job, Path]:
+    """The whole story: the job and the held-out image. Raises DemoFailed unless the model has learned."""
     _step(2, "making a dataset: scikit-learn's handwritten digits on canvases")
     image, folder = sample_dataset(_demo_folder())
     _step(3, "registering it")
@@ -90,10 +93,11 @@ def show(client: Client, platform: Platform | None) -> None:
     metrics = kept_metrics(client, job)
     _step(5, "predicting on an image that was not trained on")
     picture = predict(client, job, image)
-    report(client, job, metrics, image, picture)
+    report(client, job, metrics, picture)
     map50 = metrics.get("mAP50") or 0.0
     if map50 < NEEDED_MAP50:
         raise DemoFailed(f"the model reached mAP50 {map50:.3f}; at least {NEEDED_MAP50} was expected")
+    return job, image
 
 
 @contextmanager
@@ -151,7 +155,7 @@ def train(client: Client, platform: Platform | None, dataset: Dataset) -> Job:
     job = client.create_job(wanted)
     try:
         job = _watch(client, platform, job)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # OSError: the terminal or pipe that showed it is gone
         _cancel(client, job)
         raise
     if job.status != "completed":
@@ -179,14 +183,13 @@ def predict(client: Client, job: Job, image: Path) -> Path:
     return picture
 
 
-def report(client: Client, job: Job, metrics: dict[str, float | None], image: Path, picture: Path) -> None:
+def report(client: Client, job: Job, metrics: dict[str, float | None], picture: Path) -> None:
     system = client.system()
-    checkpoint = next(found for found in client.checkpoints(job.id) if found.kind == "best" and found.current)
     assert job.best is not None
     lines = {
         "job": f"{job.id} {job.status} after {formatting.between(job.started_at, job.ended_at)}",
         "metrics": f"{formatting.scores(metrics)} (epoch {job.best.epoch}, on validation images)",
-        "checkpoint": f"{checkpoint.key} in storage, {formatting.size(checkpoint.size)}",
+        "checkpoint": _checkpoint(client, job),
         "picture": str(picture),
         "API docs": system.docs_url or f"{client.url}/docs",
         "MLflow": job.mlflow_url or system.mlflow_url or "not running",
@@ -194,7 +197,19 @@ def report(client: Client, job: Job, metrics: dict[str, float | None], image: Pa
     say("")
     for label, value in lines.items():
         say(f"  {label:11} {value}")
-    say("\nTry next:")
+
+
+def _checkpoint(client: Client, job: Job) -> str:
+    """Its file where the storage is the embedded folder, else its key."""
+    best = next(found for found in client.checkpoints(job.id) if found.kind == "best" and found.current)
+    file = _data_dir() / "storage" / os.environ.get("STORAGE_BUCKET", "vision") / best.key
+    return f"{file if file.is_file() else f'{best.key} in storage'} ({formatting.size(best.size)})"
+
+
+def _try_next(job: Job, image: Path, *, stays: bool) -> None:
+    say("\nTry next:" if stays else "\nTry next, after `make run` in another terminal:")
+    if _data_dir() != REPOSITORY / "var":
+        say(f"  export VISION_ACCESS_FILE={_data_dir() / 'access.json'}")
     for command in (
         "./vision status",
         f"./vision job {job.id}",
@@ -227,8 +242,9 @@ class _Guarded:
 
 def _cancel(client: Client, job: Job) -> None:
     """A demo that is stopped leaves no training behind."""
-    note(f"\nStopping job {job.id} first; Ctrl-C again leaves it.")
     client.cancel_job(job.id)
+    with suppress(OSError):
+        note(f"Job {job.id} is being stopped first; Ctrl-C again leaves it.")
     deadline = time.monotonic() + CANCEL_SECONDS
     while time.monotonic() < deadline and not client.job(job.id).ended:
         time.sleep(POLL_SECONDS)
@@ -297,8 +313,12 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
+def _data_dir() -> Path:
+    return read_choices(os.environ).data_dir
+
+
 def _demo_folder() -> Path:
-    return read_choices(os.environ).data_dir / "demo"
+    return _data_dir() / "demo"
 
 
 def _short(path: Path) -> str:

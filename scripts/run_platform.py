@@ -151,7 +151,7 @@ class Platform:
 
 
 def main() -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where a script started us with it ignored
         signal.signal(number, _interrupt)
     choices = read_choices(os.environ)
     refuse_taken_ports(choices)

@@ -1,15 +1,18 @@
 """The runner with small real processes in place of the backend and MLflow."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import run_platform
 from run_platform import Platform, StartError, read_choices, refuse_taken_ports
+from vision_client import Client, Unreachable, VisionError, find_access
 
 from tests.waiting import wait_for
 
@@ -131,3 +134,67 @@ def test_runner_names_the_taken_port_and_exits_with_1(tmp_path: Path) -> None:
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert ran.returncode == 1 and f"PORT={port + 1}" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_real_backend_starts_and_ends_with_the_runner(tmp_path: Path) -> None:
+    runner = start_runner(tmp_path, MLFLOW_TRACKING_URI="")
+    try:
+        with wait_for(lambda: ready_client(tmp_path), "the backend to be ready", 60) as client:
+            assert client.system().version
+            assert "A training that is running goes on" in end(runner)
+            with pytest.raises(Unreachable):
+                client.system()
+    finally:
+        runner.kill()
+        runner.communicate()
+
+
+@pytest.mark.slow
+def test_real_mlflow_starts_and_ends_beside_the_backend(tmp_path: Path) -> None:
+    port = free_port()
+    runner = start_runner(tmp_path, MLFLOW_PORT=str(port))
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), "MLflow to answer", 110)
+        with wait_for(lambda: ready_client(tmp_path), "the backend to be ready", 60) as client:
+            assert client.system().mlflow_url == f"http://127.0.0.1:{port}"
+        end(runner)
+        assert not answers(f"http://127.0.0.1:{port}/health")
+        assert (tmp_path / "mlflow" / "mlflow.sqlite").is_file()
+    finally:
+        runner.kill()
+        runner.communicate()
+
+
+def start_runner(data_dir: Path, **settings: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "DATA_DIR": str(data_dir), "PORT": str(free_port()), **settings}
+    command = [sys.executable, run_platform.__file__]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end(runner: subprocess.Popen[str]) -> str:
+    """Ctrl-C; returns what was printed."""
+    runner.send_signal(signal.SIGINT)
+    printed, _ = runner.communicate(timeout=60)
+    assert runner.returncode == 0, printed
+    return printed
+
+
+def ready_client(data_dir: Path) -> Client | None:
+    try:
+        access = find_access({"VISION_ACCESS_FILE": str(data_dir / "access.json")})
+        client = Client(access.url, access.token)
+        return client if client.is_ready() else None
+    except VisionError:
+        return None
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

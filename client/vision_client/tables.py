@@ -11,7 +11,7 @@ from vision_client.view import headlines
 
 
 def jobs(items: Iterable[models.Job]) -> Table:
-    table = _table("job", "name", "status", "task", "model", "epoch", "best", "took", "created")
+    table = _table("job", "name", "status", "task", "model", "epochs", "best", "took", "created")
     for job in items:
         table.add_row(
             str(job.id),
@@ -85,7 +85,7 @@ def job_lines(job: models.JobDetail) -> Iterator[tuple[str, str]]:
     yield "trains", f"{job.model_name} ({job.framework}) for {formatting.words(job.task_type)}"
     yield "dataset", f"{job.dataset_id} version {job.dataset_version}"
     yield "with", ", ".join(f"{name}={value}" for name, value in job.config.items() if value not in (None, {}, []))
-    yield "epoch", _epoch(job)
+    yield "epochs", _epoch(job)
     yield "best", _best(job)
     yield "created", formatting.moment(job.created_at)
     yield "took", formatting.between(job.started_at, job.ended_at)
@@ -128,9 +128,10 @@ def _status(job: models.Job) -> Text:
 
 
 def _epoch(job: models.Job) -> str:
-    total = job.config.get("epochs", formatting.NOTHING)
-    done = job.progress.epoch if job.progress and job.progress.epoch is not None else 0
-    return f"{done} of {total}"
+    """`4 of 12`, or how many are planned where no report says how far it came."""
+    planned = str(job.config.get("epochs", formatting.NOTHING))
+    reached = job.progress.epoch if job.progress else None
+    return planned if reached is None else f"{reached} of {planned}"
 
 
 def _best(job: models.Job) -> str:
