@@ -70,6 +70,8 @@ test-%: $$(call environment,$$* testing)
 test-slow-%: $$(call environment,$$* testing)
 	@echo "$*: slow tests" && cd $* && { .venv/bin/python -m pytest -m slow || [ $$? -eq 5 ]; }
 
+test-client test-slow-client: $(call environment,backend samples tracking) # its tests start the real ones
+
 test-e2e: $(call environment,$(PARTS))
 	@echo "e2e: tests" && cd e2e && ../testing/.venv/bin/python -m pytest -m 'not slow'
 
