@@ -1,7 +1,7 @@
 """What every trainer shares, by copy: configuration, reporting and storage.
 
 Depends on `requests`, `obstore` and the standard library alone, so that a trainer's folder works by itself. The
-contract that it keeps is docs/trainer-contract.md. It is long because it is one file: that is what trainers copy.
+contract that it keeps is docs/trainer-contract.md. It is as long as three modules because trainers copy one file.
 """
 
 import errno
@@ -22,7 +22,7 @@ import time
 import traceback
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -56,8 +56,8 @@ STORAGE_VARIABLES = {
     "r2": ("R2_ENDPOINT", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"),
 }
 REQUIRED = ("JOB_ID", "TASK_TYPE", "MODEL_NAME", "DATASET_ID", "EPOCHS", "BATCH_SIZE", "LEARNING_RATE")
-KEY = re.compile(r"(?!/)(?!.*(^|/)\.\.?(/|$))[^\\\x00-\x1f\x7f]{1,500}")
-SHA256 = re.compile(r"[0-9a-f]{64}")
+KEY = r"(?!/)(?!.*(^|/)\.\.?(/|$))[^\\\x00-\x1f\x7f]{1,500}"
+SHA256 = r"[0-9a-f]{64}"
 MAX_EVENTS, MAX_BATCH_BYTES, MAX_CLASS_ROWS = 500, 1_000_000, 2000
 PART_BYTES = 8 * 2**20  # every part of an upload but the last has this size: R2 insists
 
@@ -197,7 +197,7 @@ def load_config() -> TrainConfig:
         job_id=get_env_int("JOB_ID", problems, minimum=1) or 0,
         task_type=_one_of("TASK_TYPE", TASK_TYPES, problems),
         model_name=required["MODEL_NAME"],
-        dataset_id=_matching("DATASET_ID", re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"), "a name", problems) or "",
+        dataset_id=_matching("DATASET_ID", r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a name", problems) or "",
         dataset_version=get_env_int("DATASET_VERSION", problems, minimum=1),
         dataset_sha256=_matching("DATASET_SHA256", SHA256, "64 lowercase hex digits", problems),
         epochs=get_env_int("EPOCHS", problems, minimum=1) or 0,
@@ -232,16 +232,13 @@ def _optional(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
-def _one_of(name: str, allowed: Sequence[str], problems: list[str]) -> str:
-    value = _optional(name)
-    if value is not None and value not in allowed:
-        problems.append(f"{name}={value!r} is not one of {', '.join(allowed)}")
-    return value or ""
+def _one_of(name: str, allowed: Iterable[str], problems: list[str]) -> str:
+    return _matching(name, "|".join(allowed), f"one of {', '.join(allowed)}", problems) or ""
 
 
-def _matching(name: str, pattern: re.Pattern[str], meaning: str, problems: list[str]) -> str | None:
+def _matching(name: str, pattern: str, meaning: str, problems: list[str]) -> str | None:
     value = _optional(name)
-    if value is not None and not pattern.fullmatch(value):
+    if value is not None and not re.fullmatch(pattern, value):
         problems.append(f"{name}={value!r} is not {meaning}")
     return value
 
@@ -297,12 +294,11 @@ def _folder(name: str, default: str, problems: list[str]) -> Path:
 
 def _check_storage_env(problems: list[str]) -> None:
     check_required_env(("STORAGE_TYPE", "STORAGE_BUCKET"), problems)
-    storage_type = _one_of("STORAGE_TYPE", tuple(STORAGE_VARIABLES), problems)
+    storage_type = _one_of("STORAGE_TYPE", STORAGE_VARIABLES, problems)
     names = STORAGE_VARIABLES.get(storage_type, ())
     values = check_required_env(names, problems)
     problems += [p for name in names if name.endswith("ENDPOINT") and values[name] and (p := _url_problem(name))]
-    if "/" in (bucket := _optional("STORAGE_BUCKET") or "") or bucket in (".", ".."):
-        problems.append(f"STORAGE_BUCKET={bucket!r} is not a bucket's name")
+    _matching("STORAGE_BUCKET", r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", "a bucket's name", problems)
     if (path := values.get("STORAGE_PATH")) and not Path(path).expanduser().is_dir():
         problems.append(f"STORAGE_PATH={path!r} is not a folder")
 
@@ -330,7 +326,9 @@ class Outbox:
         self._lock = threading.Lock()
         self._offset = 0  # everything before it is acknowledged
         self._unwritten: list[Record] = []
-        self._failure = self._write(b"") or self._end_torn_record()
+        self._failure: OSError | None = None
+        if failure := self._write(b"") or self._end_torn_record():
+            raise _failure_of(failure, f"write {path}") from failure
         self._last_sequence = max((record.sequence for record in self._records(0)), default=0)
 
     def append(self, event: Mapping[str, Any]) -> OSError | None:
@@ -417,7 +415,8 @@ class Reporter:
         """Start sending, the heartbeat and the system reports."""
         if self._config.callback_url:
             self._sender.start()
-        threading.Thread(target=self._report_system, name="system", daemon=True).start()
+        if Path("/proc/stat").exists():
+            threading.Thread(target=self._report_system, name="system", daemon=True).start()
 
     def emit(self, type: str, **fields: Any) -> None:
         """Append one event. Fields that are None are left out; numbers that are not finite travel as null.
@@ -427,7 +426,8 @@ class Reporter:
         """
         if os.getpid() != self._process or self._superseded:
             return
-        event = {"time": _now(), "type": type, **{k: _plain(v) for k, v in fields.items() if v is not None}}
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        event = {"time": now, "type": type, **{k: _plain(v) for k, v in fields.items() if v is not None}}
         failure = self._outbox.append(event)
         if not self._config.callback_url:
             log.log(logging.DEBUG if type == "system" else logging.INFO, "%s", _readable(event))
@@ -563,9 +563,9 @@ class Reporter:
 
     def _report_system(self) -> None:
         before = _cpu_times()
-        while before and not self._superseded and not self._closing.wait(self._pace.system):
+        while not self._superseded and not self._closing.wait(self._pace.system):
             after = _cpu_times()
-            with suppress(TrainerFailure):  # a full disk is the training thread's to raise
+            with suppress(TrainerFailure, OSError):  # a full disk is the training thread's to raise
                 self.emit("system", **_system_report(before, after, self._config.work_dir))
             before = after
 
@@ -603,10 +603,6 @@ def _http_session(token: str) -> requests.Session:
     return session
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _json_bytes(value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
     return text.encode("utf-8", "replace")
@@ -627,9 +623,8 @@ def _readable(event: Mapping[str, Any]) -> str:
     """One line for people: `metrics epoch=3 train/box_loss=1.42`."""
     values = {**event, **event.get("values", {}), **event.get("metrics", {})}
     shown = {k: v for k, v in values.items() if k not in ("type", "time", "values", "metrics", "per_class")}
-    return " ".join(
-        [event["type"], *(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())]
-    )
+    words = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
+    return " ".join((event["type"], *words))
 
 
 def _failure_fields(failure: TrainerFailure) -> dict[str, Any]:
@@ -645,15 +640,10 @@ def _failure_fields(failure: TrainerFailure) -> dict[str, Any]:
 def _failure_of(error: Exception, doing: str) -> TrainerFailure:
     """What an error of the disk or the storage means for the attempt."""
     reason = str(error).partition("\n")[0][:500]  # obstore adds pages of debugging
+    code, hint = "STORAGE_ERROR", "Check that the storage is up and that the STORAGE_* variables are right."
     if is_disk_full(error):
-        return TrainerFailure(
-            "DISK_FULL", f"cannot {doing}: {reason}", "Free some space, or set WORK_DIR or CACHE_DIR to a larger disk."
-        )
-    return TrainerFailure(
-        "STORAGE_ERROR",
-        f"cannot {doing}: {reason}",
-        "Check that the storage is up and that the STORAGE_* variables are right.",
-    )
+        code, hint = "DISK_FULL", "Free some space, or set WORK_DIR or CACHE_DIR to a larger disk."
+    return TrainerFailure(code, f"cannot {doing}: {reason}", hint)
 
 
 def _system_report(before: tuple[int, int], after: tuple[int, int], folder: Path) -> dict[str, Any]:
@@ -711,16 +701,10 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def _gpu(fields: Sequence[str]) -> dict[str, Any]:
-    index, name, utilization, used, total = fields  # a figure that the card does not tell reads "[N/A]"
-    mebibytes = [int(text) * 2**20 if text.isdigit() else 0 for text in (used, total)]
-    percent = float(utilization) if utilization.isdigit() else None
-    return {
-        "index": int(index),
-        "name": name[:120],
-        "utilization_percent": percent,
-        "memory_bytes": mebibytes[0],
-        "memory_total_bytes": mebibytes[1],
-    }
+    index, name, *texts = fields
+    percent, used, total = (int(text) if text.isdigit() else None for text in texts)  # not told reads "[N/A]"
+    memory = {"memory_bytes": (used or 0) * 2**20, "memory_total_bytes": (total or 0) * 2**20}
+    return {"index": int(index), "name": name[:120], "utilization_percent": percent, **memory}
 
 
 # ---------------------------------------------------------------------------------------------------------- storage
@@ -929,7 +913,7 @@ def _download(
     store: "ObjectStore", key: str, target: Path, missing: str, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Path, str]:
     """The whole object at `target` or nothing, and its sha256. Raises TrainerFailure `missing`."""
-    if not KEY.fullmatch(key):
+    if not re.fullmatch(KEY, key):
         raise TrainerFailure(missing, f"{key!r} is not a storage key")
     digest = _outlast(f"download {key}", lambda: _fetch(store, key, target, progress), PACE.download_patience)
     if digest is None:
@@ -974,28 +958,34 @@ def _stream(
     return digest.hexdigest()
 
 
-def _read(store: "ObjectStore", key: str, patience: float, reporter: Reporter | None = None) -> bytes | None:
+def _read_json(
+    store: "ObjectStore", key: str, code: str, patience: float, reporter: Reporter | None = None
+) -> dict[str, Any] | None:
+    """A small JSON object; None where there is no such key. Raises TrainerFailure `code` when it is damaged."""
+
     def read() -> bytes | None:
         try:
             return bytes(obstore.get(store, key).bytes())
         except FileNotFoundError:
             return None
 
-    return _outlast(f"read {key}", read, patience, reporter)
+    data = _outlast(f"read {key}", read, patience, reporter)
+    if data is None:
+        return None
+    with suppress(ValueError, RecursionError):
+        if isinstance(value := json.loads(data), dict):
+            return value
+    raise TrainerFailure(code, f"{key} is damaged: {data!r:.200}", "Write it again, or delete it.")
 
 
 def _read_pointer(
     store: "ObjectStore", config: TrainConfig, kind: str, patience: float, reporter: Reporter | None = None
 ) -> dict[str, Any] | None:
     key = f"checkpoints/job-{config.job_id}/{kind}.json"
-    data = _read(store, key, patience, reporter)
-    if data is None:
-        return None
-    try:
-        pointer: dict[str, Any] = json.loads(data)
-        return {**pointer, "key": str(pointer["key"]), "attempt": int(pointer["attempt"])}
-    except (ValueError, TypeError, KeyError) as error:
-        raise TrainerFailure("STORAGE_ERROR", f"{key} is damaged: {data!r:.200}", "Delete it to start anew.") from error
+    pointer = _read_json(store, key, "STORAGE_ERROR", patience, reporter)
+    if pointer is None or (isinstance(pointer.get("key"), str) and isinstance(pointer.get("attempt"), int)):
+        return pointer
+    raise TrainerFailure("STORAGE_ERROR", f"{key} is damaged: {pointer!r:.200}", "Delete it to start anew.")
 
 
 def _put(store: "ObjectStore", key: str, data: Path | bytes) -> None:
@@ -1011,23 +1001,20 @@ def _put_local(root: Path, key: str, data: Path | bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f"{target.name}#{threading.get_native_id()}")  # a name that obstore never lists
     try:
-        with open(staged, "wb") as file:
-            if isinstance(data, bytes):
-                file.write(data)
-            else:
-                with open(data, "rb") as source:
-                    shutil.copyfileobj(source, file, 2**20)
-            file.flush()
-            os.fsync(file.fileno())
+        if isinstance(data, bytes):
+            staged.write_bytes(data)
+        else:
+            shutil.copyfile(data, staged)
+        _flush(staged)
         staged.replace(target)
     finally:
         staged.unlink(missing_ok=True)
     for folder in target.parents[: len(Path(key).parents)]:
-        _flush_folder(folder)
+        _flush(folder)
 
 
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -1067,28 +1054,27 @@ def _locate_dataset(store: "ObjectStore", config: TrainConfig) -> tuple[str, str
     """The archive's key and the digest that it must have."""
     version, sha256 = config.dataset_version, config.dataset_sha256
     folder = f"datasets/{config.dataset_id}"
+    latest = _read_latest(store, folder) if version is None or sha256 is None else {}
+    version = version or latest.get("version")
+    key = f"{folder}/{version}/data.zip" if version else f"{folder}/latest"
+    if sha256 is None and latest.get("version") == version:
+        sha256 = latest.get("archive_sha256")
+    if version and sha256 is None:
+        sha256 = _outlast(f"read {key}", lambda: _stream(store, key), PACE.download_patience)
     if version is None or sha256 is None:
-        latest = _read_latest(store, folder)
-        if version is None and latest is None:
-            raise TrainerFailure("DATASET_MISSING", f"{folder}/latest is not in the storage", "Add the dataset first.")
-        version = version or (latest or {})["version"]
-        sha256 = sha256 or (latest["archive_sha256"] if latest and latest["version"] == version else None)
-    key = f"{folder}/{version}/data.zip"
-    sha256 = sha256 or _outlast(f"read {key}", lambda: _stream(store, key), PACE.download_patience)
-    if sha256 is None:
-        raise TrainerFailure(
-            "DATASET_MISSING", f"{key} is not in the storage", "Add the dataset or correct its version."
-        )
+        raise TrainerFailure("DATASET_MISSING", f"{key} is not in the storage", "Add the dataset, or choose another.")
     return key, sha256
 
 
-def _read_latest(store: "ObjectStore", folder: str) -> dict[str, Any] | None:
-    data = _read(store, f"{folder}/latest", PACE.download_patience)
-    with suppress(ValueError, TypeError, KeyError):
-        latest = None if data is None else json.loads(data)
-        if latest is None or (int(latest["version"]) > 0 and SHA256.fullmatch(latest["archive_sha256"])):
-            return latest
-    raise TrainerFailure("DATASET_INVALID", f"{folder}/latest is damaged: {data!r:.200}", "Add the dataset again.")
+def _read_latest(store: "ObjectStore", folder: str) -> dict[str, Any]:
+    key = f"{folder}/latest"
+    latest = _read_json(store, key, "DATASET_INVALID", PACE.download_patience)
+    if latest is None:
+        return {}
+    version, sha256 = str(latest.get("version")), str(latest.get("archive_sha256"))
+    if re.fullmatch("[1-9][0-9]*", version) and re.fullmatch(SHA256, sha256):
+        return {"version": int(version), "archive_sha256": sha256}
+    raise TrainerFailure("DATASET_INVALID", f"{key} is damaged: {latest!r:.200}", "Add the dataset again.")
 
 
 def _fetch_dataset(
@@ -1118,7 +1104,7 @@ def _extract(archive: Path, folder: Path) -> int:
         with zipfile.ZipFile(archive) as bundle:
             for member in bundle.infolist():
                 kind = stat.S_IFMT(member.external_attr >> 16)
-                if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or not KEY.fullmatch(member.filename.rstrip("/")):
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or not re.fullmatch(KEY, member.filename.rstrip("/")):
                     raise TrainerFailure("DATASET_INVALID", f"the archive holds {member.filename!r}, which is unsafe")
             size = sum(member.file_size for member in bundle.infolist())
             if size > shutil.disk_usage(folder).free:
