@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,23 @@ from app.words import ACTIVE, JobStatus, Trigger
 _JOBS = cast(Table, Job.__table__)
 _ATTEMPTS = cast(Table, Attempt.__table__)
 _EVENTS = cast(Table, Event.__table__)
+_OWN_ATTEMPT = (_ATTEMPTS.c.job_id == bindparam("of_job")) & (_ATTEMPTS.c.number == bindparam("of_number"))
+_LOCK = (
+    select(
+        _JOBS.c.status,
+        _JOBS.c.attempt.label("job_attempt"),
+        _JOBS.c.stop_intent,
+        _JOBS.c.progress,
+        _ATTEMPTS.c.instance,
+        _ATTEMPTS.c.acknowledged,
+        _ATTEMPTS.c.ended_at,
+        _ATTEMPTS.c.resume,
+    )
+    .join(_ATTEMPTS, _ATTEMPTS.c.job_id == _JOBS.c.id)
+    .where(_JOBS.c.id == bindparam("of_job"), _OWN_ATTEMPT)
+    .with_for_update(key_share=True)  # both rows: a join that waited for one would see the other as it was
+)
+_CHANGE_ATTEMPT = update(_ATTEMPTS).where(_OWN_ATTEMPT)
 _ADVANCING = frozenset({"status", "metrics", "validation", "checkpoint", "artifact"})
 
 
@@ -74,22 +91,7 @@ def ingest(
 
 def _lock(session: Session, job_id: int, attempt: int, now: datetime) -> _Target:
     session.flush()
-    query = (
-        select(
-            _JOBS.c.status,
-            _JOBS.c.attempt.label("job_attempt"),
-            _JOBS.c.stop_intent,
-            _JOBS.c.progress,
-            _ATTEMPTS.c.instance,
-            _ATTEMPTS.c.acknowledged,
-            _ATTEMPTS.c.ended_at,
-            _ATTEMPTS.c.resume,
-        )
-        .join(_ATTEMPTS, _ATTEMPTS.c.job_id == _JOBS.c.id)
-        .where(_JOBS.c.id == job_id, _ATTEMPTS.c.number == attempt)
-        .with_for_update(key_share=True)  # both rows: a join that waited for one would see the other as it was
-    )
-    row = session.execute(query).one_or_none()
+    row = session.connection().execute(_LOCK, {"of_job": job_id, "of_number": attempt}).one_or_none()
     if row is None:
         raise NotFound(f"there is no attempt {attempt} of job {job_id}")
     return _Target(job_id, attempt, row, now)
@@ -151,14 +153,18 @@ def _reraise_unless_refusal(error: Exception) -> None:
 
 
 def _write(session: Session, target: _Target, reports: list[Report], common: dict[str, Any]) -> None:
+    changes = _consequences(target, reports)
     if reports:
-        position = history.take_positions(session, target.job_id, len(reports))
+        position = history.take_positions(session, target.job_id, len(reports), **changes.job)
         records.write(session, target.job_id, target.number, position, reports, target.now)
-    changes = _consequences(session, target, reports)
-    _apply(session, target, changes, common)
+    if values := changes.attempt | common:
+        own = {"of_job": target.job_id, "of_number": target.number}
+        session.connection().execute(_CHANGE_ATTEMPT, values | own)
+    if target.moves_job:
+        _move_job(session, target, reports, changes)
 
 
-def _consequences(session: Session, target: _Target, reports: list[Report]) -> _Changes:
+def _consequences(target: _Target, reports: list[Report]) -> _Changes:
     changes = _Changes()
     for report in reports:
         match report.event:
@@ -170,12 +176,11 @@ def _consequences(session: Session, target: _Target, reports: list[Report]) -> _
                 changes.job["progress"] = report.payload | {"time": event.time.isoformat()}
             case RunEvent(mlflow_run_id=str(run_id)):
                 changes.job["mlflow_run_id"] = run_id
-            case ValidationEvent(primary=primary) if target.moves_job:
-                changes.job["best"] = records.best(
-                    session, target.job_id, target.number, target.row.resume, primary.name
-                )
+            case _:
+                pass
     if _advances(target, reports, changes):
         changes.attempt["progress_at"] = target.now
+    changes.job = changes.job | {"updated_at": target.now} if changes.job and target.moves_job else {}
     return changes
 
 
@@ -192,19 +197,15 @@ def _place(progress: dict[str, Any] | None) -> tuple[Any, ...] | None:
     return progress.get("phase"), progress.get("epoch"), progress.get("step")
 
 
-def _apply(session: Session, target: _Target, changes: _Changes, common: dict[str, Any]) -> None:
-    values = changes.attempt | common
-    if values:
-        own = (_ATTEMPTS.c.job_id == target.job_id) & (_ATTEMPTS.c.number == target.number)
-        session.execute(update(_ATTEMPTS).where(own).values(**values))
-    if not target.moves_job:
-        return
+def _move_job(session: Session, target: _Target, reports: list[Report], changes: _Changes) -> None:
+    validated = [report.event.primary.name for report in reports if isinstance(report.event, ValidationEvent)]
+    if validated:
+        best = records.best(session, target.job_id, target.number, target.row.resume, validated[-1])
+        statement = update(_JOBS).where(_JOBS.c.id == target.job_id)
+        session.execute(statement.values(best=best, updated_at=target.now))
     if changes.runs and target.row.status == JobStatus.STARTING:
         reason = "the trainer reported that it runs"
-        jobs.transition(session, target.job_id, Trigger.RUN, now=target.now, reason=reason, **changes.job)
-    elif changes.job:
-        statement = update(_JOBS).where(_JOBS.c.id == target.job_id)
-        session.execute(statement.values(updated_at=target.now, **changes.job))
+        jobs.transition(session, target.job_id, Trigger.RUN, now=target.now, reason=reason)
 
 
 def _should_stop(target: _Target) -> bool:

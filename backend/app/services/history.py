@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -13,6 +13,13 @@ from app.words import EventSource
 
 _JOBS = cast(Table, Job.__table__)
 _EVENTS = cast(Table, Event.__table__)
+
+_TAKE = (
+    update(_JOBS)
+    .where(_JOBS.c.id == bindparam("of_job"))
+    .values(next_position=_JOBS.c.next_position + bindparam("count"))
+    .returning(_JOBS.c.next_position)
+)
 
 TIMELINE_TYPES = ("status", "launch", "stop", "outcome", "run", "warning")
 
@@ -37,15 +44,13 @@ def append(
     return position
 
 
-def take_positions(session: Session, job_id: int, count: int) -> int:
-    """Reserves `count` consecutive positions and returns the first; the job's row stays locked until the commit."""
+def take_positions(session: Session, job_id: int, count: int, **changes: Any) -> int:
+    """Reserves `count` consecutive positions and returns the first; the job's row stays locked until the commit.
+
+    `changes` are further columns of the job, set by the same statement.
+    """
     session.flush()
-    after = session.scalar(
-        update(_JOBS)
-        .where(_JOBS.c.id == job_id)
-        .values(next_position=_JOBS.c.next_position + count)
-        .returning(_JOBS.c.next_position)
-    )
+    after = session.connection().execute(_TAKE, {"of_job": job_id, "count": count} | changes).scalar()
     if after is None:
         raise NotFound(f"there is no job {job_id}")
     return int(after) - count

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Insert, Table, func, insert, or_, select
+from sqlalchemy import Connection, Insert, Table, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.models import Artifact, Checkpoint, Event, Metric, Validation
 from app.schemas.events import ArtifactEvent, CheckpointEvent, MetricsEvent, ValidationEvent
+from app.services.bulk import Rows, insert_rows
 from app.services.reports import Report
 from app.words import EventSource
 
@@ -18,8 +19,6 @@ _METRICS = cast(Table, Metric.__table__)
 _VALIDATIONS = cast(Table, Validation.__table__)
 _CHECKPOINTS = cast(Table, Checkpoint.__table__)
 _ARTIFACTS = cast(Table, Artifact.__table__)
-
-Rows = list[dict[str, Any]]
 
 
 def write(session: Session, job_id: int, attempt: int, position: int, reports: list[Report], now: datetime) -> None:
@@ -32,10 +31,11 @@ def write(session: Session, job_id: int, attempt: int, position: int, reports: l
         events.append(common | _history_row(report, place, now))
         if type(report.event) in _MAKERS:
             rows[type(report.event)] += [common | row for row in _MAKERS[type(report.event)](report.event)]
-    session.execute(insert(_EVENTS), events)
+    connection = session.connection()
+    insert_rows(connection, _EVENTS, events)
     for kind, found in rows.items():
         if found:
-            session.execute(_statement(kind, session.get_bind().dialect.name), found)
+            _write_rows(connection, kind, found)
 
 
 def best(
@@ -95,14 +95,15 @@ _MAKERS: dict[type, Callable[[Any], Rows]] = {
 }
 
 
-def _statement(kind: type, dialect: str) -> Insert:
+def _write_rows(connection: Connection, kind: type, rows: Rows) -> None:
     if kind is MetricsEvent:
-        return insert(_METRICS)
-    if kind is CheckpointEvent:
-        return insert(_CHECKPOINTS)
-    if kind is ValidationEvent:
-        return _upsert(_VALIDATIONS, ("job_id", "attempt", "epoch"), dialect)
-    return _upsert(_ARTIFACTS, ("job_id", "key"), dialect)
+        insert_rows(connection, _METRICS, rows)
+    elif kind is CheckpointEvent:
+        insert_rows(connection, _CHECKPOINTS, rows)
+    elif kind is ValidationEvent:
+        connection.execute(_upsert(_VALIDATIONS, ("job_id", "attempt", "epoch"), connection.dialect.name), rows)
+    else:
+        connection.execute(_upsert(_ARTIFACTS, ("job_id", "key"), connection.dialect.name), rows)
 
 
 def _upsert(table: Table, unique: tuple[str, ...], dialect: str) -> Insert:
