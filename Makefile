@@ -49,9 +49,9 @@ clean: ## remove the environments and var/, after asking (YES=1: without)
 
 setup: $(call environment,$(PARTS)) ## set up every part's environment (TORCH_BACKEND=cpu: torch without CUDA)
 
-sample: $(call environment,samples) ## write the sample dataset into var/storage/vision, for train.py from a terminal
-	@samples/.venv/bin/python -m digits --storage var/storage/vision --dataset-id digits >/dev/null
-	@echo "The dataset digits is in var/storage/vision. Now try: trainer-ultralytics/README.md, From a terminal"
+sample: $(call environment,samples) ## write the sample dataset into var/storage/terminal, for train.py from a terminal
+	@samples/.venv/bin/python -m digits --storage var/storage/terminal --dataset-id digits >/dev/null
+	@echo "The dataset digits is in var/storage/terminal. Now try: trainer-ultralytics/README.md, From a terminal"
 
 sync-utils: ## copy trainer-ultralytics/utils.py to every other trainer
 	@scripts/sync-utils
