@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ def test_folder_is_registered_and_counted(vision: Vision, tmp_path: Path) -> Non
     result = vision(*ADD, folder, *TASK)
     assert "Dataset 'my-squares'" in result.stdout and "version 1" in result.stdout
     assert "train: 5 images, 5 labelled objects" in result.stdout and "square (7)" in result.stdout
+
+
+def test_upload_shows_its_progress_on_a_terminal(vision: Vision, tmp_path: Path) -> None:
+    shown = vision.on_terminal(*ADD, make_dataset(tmp_path / "uploaded", train=10), *TASK)
+    assert "packing" in shown and re.search(r"uploading.*?(\d+\.\d)/\1 kB", shown)
 
 
 def test_zip_is_registered_under_another_name(vision: Vision, tmp_path: Path) -> None:

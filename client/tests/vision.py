@@ -1,8 +1,11 @@
 """The `vision` command as tests call it."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +43,22 @@ class Vision:
         job = self.json(*TRAIN, "--set", f"behaviour={behaviour}", *words)
         return int(job["id"])
 
-    def start(self, *words: str | int, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str | int | Path, **options: Any) -> subprocess.Popen[str]:
         """The installed command in a process of its own, for signals and terminals."""
         command = [str(EXECUTABLE), *map(str, words)]
         return subprocess.Popen(command, env=self.backend.environment, text=True, **options)
+
+    def on_terminal(self, *words: str | int | Path, code: int = 0) -> str:
+        """Everything that a person at a terminal sees."""
+        ours, theirs = pty.openpty()
+        process = self.start(*words, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError), open(ours, "rb", buffering=0) as terminal:  # OSError: how Linux says that it was closed
+            while chunk := terminal.read(4096):
+                shown += chunk
+        assert process.wait(30) == code, shown.decode()
+        return shown.decode()
 
 
 def make_dataset(folder: Path, *, train: int = 3, val: int = 2) -> Path:
