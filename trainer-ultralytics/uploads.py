@@ -11,7 +11,7 @@ from typing import Any
 from utils import Reporter, TrainConfig, upload_checkpoint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself alone: its metrics have no hash
 class Saved:
     """A checkpoint as it was after `epoch` completed epochs, in a file that nobody else writes to."""
 
