@@ -1,15 +1,19 @@
 """What trainer.yaml offers, and whether an attempt asks for it. Imports no framework, so that a refusal is quick."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
+
+LIMITS = {"LEARNING_RATE": (0, 1), "IMAGE_SIZE": (32, 8192), "SEED": (0, 2**32 - 2)}
 
 
 @cache
@@ -33,14 +37,16 @@ def default_image_size(task_type: str) -> int:
 def with_defaults(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Every hyperparameter of trainer.yaml: as given, else its default there."""
     properties = load_catalogue()["hyperparameters"]["properties"]
-    return {name: hyperparameters.get(name, schema["default"]) for name, schema in properties.items()}
+    values = {name: hyperparameters.get(name, schema["default"]) for name, schema in properties.items()}
+    whole = {name for name, schema in properties.items() if schema["type"] == "integer"}  # 2.0 is one to JSON Schema
+    return {name: int(value) if name in whole else value for name, value in values.items()}
 
 
 def find_problems(environ: Mapping[str, str] = os.environ) -> list[str]:
     """What the variables ask for and trainer.yaml does not offer. What is missing or malformed, utils.py tells."""
     task = load_catalogue()["tasks"].get(environ.get("TASK_TYPE", "").strip())
     problems = _model_problems(environ, [model["name"] for model in task["models"]]) if task else []
-    return [*problems, *_hyperparameter_problems(environ), *_device_problems(environ), *_size_problems(environ)]
+    return [*problems, *_hyperparameter_problems(environ), *_device_problems(environ), *_range_problems(environ)]
 
 
 def _model_problems(environ: Mapping[str, str], names: list[str]) -> list[str]:
@@ -74,8 +80,12 @@ def _device_problems(environ: Mapping[str, str]) -> list[str]:
     return []
 
 
-def _size_problems(environ: Mapping[str, str]) -> list[str]:
-    size = environ.get("IMAGE_SIZE", "").strip()
-    if size.isascii() and size.isdigit() and 1 <= int(size) < 32:
-        return [f"IMAGE_SIZE={size!r} is below 32, the smallest that these models see"]
-    return []
+def _range_problems(environ: Mapping[str, str]) -> list[str]:
+    """Ultralytics' own limits on what the contract leaves open."""
+    problems = []
+    for name, (least, most) in LIMITS.items():
+        text = environ.get(name, "").strip()
+        with suppress(ValueError):
+            if text and 0 < float(text) < math.inf and not least <= float(text) <= most:
+                problems.append(f"{name}={text!r} is not between {least} and {most}")
+    return problems

@@ -102,7 +102,7 @@ class Hooks:
 
     def on_train_epoch_end(self, trainer: Any) -> None:
         if trainer.epoch == trainer.start_epoch and not trainer.loss.isfinite():
-            raise nan_loss(f"the loss is {float(trainer.loss)} after epoch {trainer.epoch + 1}")
+            raise nan_loss(f"the loss is {trainer.loss.item()} after epoch {trainer.epoch + 1}")
         losses = trainer.label_loss_items(trainer.tloss, prefix="train")
         values = {**losses, "lr": min(trainer.lr.values())}  # MuSGD multiplies it for some groups
         send_training_metrics(self._reporter, trainer.epoch + 1, values)

@@ -111,6 +111,7 @@ class Attempt:
         weights = None if point else find_weights(store, self.config, self.online)
         data = describe_dataset(download.result(), self.config.task_type, self.config.work_dir)
         self.leave_if_asked()
+        shutil.rmtree(self.config.work_dir / "train", ignore_errors=True)  # of a process before, in a terminal
         arguments = training_arguments(self.config, data, write_model(self.config), weights)
         self.hooks = Hooks(self.config, self.reporter, self.uploads, self.tracker, point)
         self.trainer = make_trainer(self.config, arguments, self.hooks, point)

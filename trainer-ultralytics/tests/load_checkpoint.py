@@ -1,4 +1,4 @@
-"""python load_checkpoint.py CHECKPOINT IMAGE: loads the checkpoint as a stranger would and prints what it is as JSON."""
+"""python load_checkpoint.py CHECKPOINT IMAGE: loads it as a stranger would and prints what it is as JSON."""
 
 import json
 import sys

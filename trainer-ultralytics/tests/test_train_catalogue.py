@@ -29,6 +29,15 @@ def test_every_default_is_accepted_by_ultralytics() -> None:
     assert vars(get_cfg(overrides=with_defaults({}))).items() >= with_defaults({}).items()
 
 
+def test_every_limit_is_accepted_by_ultralytics() -> None:
+    from ultralytics.cfg import get_cfg
+
+    for name, field in load_catalogue()["hyperparameters"]["properties"].items():
+        for limit in ("minimum", "maximum"):
+            if limit in field:
+                get_cfg(overrides={name: field[limit]})
+
+
 def test_every_optimizer_is_one_that_ultralytics_builds() -> None:
     from ultralytics.engine.trainer import BaseTrainer
 

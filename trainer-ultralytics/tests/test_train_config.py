@@ -71,7 +71,11 @@ def test_bare_environment_names_what_is_required(tmp_path: Path) -> None:
         ({"DEVICE": "cuda:0"}, None),
         ({"DEVICE": "cuda:0,cuda:1"}, "more than one GPU"),
         ({"DEVICE": "-1"}, "is not cpu, mps or the number of a GPU"),
-        ({"IMAGE_SIZE": "31"}, "below 32"),
+        ({"IMAGE_SIZE": "31"}, "IMAGE_SIZE='31' is not between 32 and 8192"),
+        ({"LEARNING_RATE": "1.5"}, "LEARNING_RATE='1.5' is not between 0 and 1"),
+        ({"LEARNING_RATE": "-1"}, None),
+        ({"LEARNING_RATE": "many"}, None),
+        ({"SEED": "4294967295"}, "SEED='4294967295' is not between 0"),
     ],
 )
 def test_problem_is_found_if_it_is_not_offered(changes: dict[str, str], words: str | None) -> None:
@@ -98,3 +102,8 @@ def test_every_hyperparameter_is_described_and_its_default_allowed() -> None:
 def test_given_hyperparameters_replace_defaults() -> None:
     assert with_defaults({"mosaic": 0.25})["mosaic"] == 0.25
     assert with_defaults({"mosaic": 0.25})["optimizer"] == "AdamW"
+
+
+def test_whole_numbers_are_integers_however_they_are_written() -> None:
+    freeze = with_defaults(json.loads('{"freeze": 2.0}'))["freeze"]
+    assert (freeze, type(freeze)) == (2, int)
