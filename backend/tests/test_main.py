@@ -9,6 +9,9 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from app.main import create_app
+from app.schemas import jobs
+from app.schemas.events import Answer, Batch
+from app.services.reports import judge
 from app.settings import Settings
 
 OPERATIONS = [
@@ -52,10 +55,23 @@ def test_each_reference_leads_somewhere() -> None:
     assert {"ErrorBody", "JobCreate", "Job"} <= references
 
 
-def test_requests_are_shown_by_example() -> None:
-    assert DOCUMENT["components"]["schemas"]["JobCreate"]["examples"][0]["framework"] == "ultralytics"
-    report = DOCUMENT["paths"]["/internal/training/{job_id}/events"]["post"]["requestBody"]
-    assert report["content"]["application/json"]["example"]["events"][0]["type"] == "metrics"
+@pytest.mark.parametrize(
+    "shape",
+    [jobs.JobCreate, jobs.Job, jobs.Metrics, jobs.ValidationResult, jobs.HistoryEntry, Answer],
+    ids=lambda shape: shape.__name__,
+)
+def test_shapes_are_shown_by_an_example_that_fits(shape: type[BaseModel]) -> None:
+    [example] = shape.model_json_schema()["examples"]  # the document itself leaves nulls out
+    assert set(example) <= set(shape.model_fields)
+    shape.model_validate(example)
+    assert DOCUMENT["components"]["schemas"][shape.__name__]["examples"]
+
+
+def test_a_batch_is_shown_by_an_example_that_fits() -> None:
+    body = DOCUMENT["paths"]["/internal/training/{job_id}/events"]["post"]["requestBody"]
+    [example] = body["content"]["application/json"]["schema"]["examples"]
+    assert Batch.model_validate(example).events
+    assert not judge(example["events"])[1]
 
 
 def test_describes_both_tokens() -> None:
@@ -76,10 +92,6 @@ def test_refuses_in_one_shape_if_nothing_is_there(
     response = client.request(method, path)
     assert response.status_code == status
     assert response.json()["error"]["code"] == code
-
-
-class Body(BaseModel):
-    number: float
 
 
 def test_says_little_if_the_platform_itself_fails(settings: Settings) -> None:

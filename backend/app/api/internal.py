@@ -26,20 +26,7 @@ attempt_scheme = HTTPBearer(
 )
 
 
-EXAMPLE = {
-    "attempt": 1,
-    "instance": "b6f0c2d1e3a4",
-    "events": [
-        {
-            "sequence": 7,
-            "time": "2026-11-23T10:00:00Z",
-            "type": "metrics",
-            "epoch": 3,
-            "values": {"train/box_loss": 1.42},
-        }
-    ],
-}
-BODY = {"required": True, "content": {"application/json": {"schema": Batch.model_json_schema(), "example": EXAMPLE}}}
+BODY = {"required": True, "content": {"application/json": {"schema": Batch.model_json_schema()}}}
 
 
 @router.post(

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from app.schemas import examples
 from app.schemas.common import Shape, Text
 
 MAX_EVENTS = 500
@@ -212,6 +213,8 @@ EVENT: TypeAdapter[TrainerEvent] = TypeAdapter(TrainerEvent)
 class Batch(_Part):
     """A batch of reports; each event is judged alone, so here it may be anything."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.BATCH]})
+
     attempt: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_EPOCH)]
     instance: Annotated[Text, StringConstraints(min_length=8, max_length=64)] = Field(
         description="random, one per process"
@@ -226,6 +229,8 @@ class Rejection(Shape):
 
 class Answer(Shape):
     """What the backend says to a batch, after the commit."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.ANSWER]})
 
     acknowledged: int = Field(description="the highest sequence stored or rejected")
     rejected: list[Rejection] = Field(default=[])

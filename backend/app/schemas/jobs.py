@@ -4,33 +4,19 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints
-from pydantic.config import JsonDict
 
 from app import models
+from app.schemas import examples
 from app.schemas.common import Request, Shape, Text
 from app.words import JobStatus, StopIntent, TaskType
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 
-_REQUEST_EXAMPLE: JsonDict = {
-    "name": "digits, first try",
-    "framework": "ultralytics",
-    "task_type": "object_detection",
-    "model_name": "yolo11n",
-    "dataset_id": "digits",
-    "epochs": 12,
-    "batch_size": 8,
-    "learning_rate": 0.003,
-    "image_size": 128,
-    "weights": "scratch",
-    "hyperparameters": {"optimizer": "AdamW", "mosaic": 0.5},
-}
-
 
 class JobCreate(Request):
     """A training job. What is left out comes from the trainer's defaults for the task."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_REQUEST_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB_CREATE]})
 
     name: Name | None = Field(default=None, description="default: dataset and model")
     framework: Name = Field(description="one of /api/v1/frameworks")
@@ -95,6 +81,8 @@ class Best(Shape):
 
 
 class Job(Shape):
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB]})
+
     id: int
     name: str
     framework: str
@@ -156,6 +144,8 @@ class MetricSeries(Shape):
 
 
 class Metrics(Shape):
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.METRICS]})
+
     series: list[MetricSeries]
 
 
@@ -165,6 +155,8 @@ class MetricValue(Shape):
 
 
 class ValidationResult(Shape):
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.VALIDATION]})
+
     attempt: int
     epoch: int
     primary: MetricValue
@@ -189,6 +181,8 @@ class ValidationResult(Shape):
 
 class HistoryEntry(Shape):
     """One row of a job's history: a trainer's report or something the platform did."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.HISTORY_ENTRY]})
 
     position: int = Field(description="orders the history; never changes")
     time: datetime
