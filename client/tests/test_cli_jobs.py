@@ -139,8 +139,7 @@ def test_watch_survives_a_restart_of_the_platform(own_backend: Backend, tmp_path
 
 
 def test_display_is_live_on_a_terminal(vision: Vision) -> None:
-    job = vision.train("print", "--set", "lines=3", "--epochs", "2")
-    shown = vision.on_terminal("watch", job)
+    shown = vision.on_terminal(*COMPLETE, "--epochs", "2", "--watch")
     assert "\x1b[" in shown and "completed" in shown and "epoch 2 of 2" in shown and "mAP50 1.000" in shown
 
 

@@ -69,15 +69,14 @@ class _Canvas:
                 self._dot((point.x * self.scale, point.y * self.scale), colour)
 
     def labels(self, predictions: list[Detection]) -> None:
-        """Beside each shape; classes without a shape in a column at the top left, the likeliest first."""
-        top = 0.0
-        for seen in sorted(predictions, key=lambda seen: -seen.confidence):
-            anchor = _anchor(seen)
-            if anchor:
+        """Beside each shape, the surest on top; classes without a shape in a column, the surest first."""
+        ascending = sorted(predictions, key=lambda seen: seen.confidence)
+        for seen in ascending:
+            if anchor := _anchor(seen):
                 self._label((anchor[0] * self.scale, anchor[1] * self.scale), seen, above=True)
-            elif top < SHOWN_CLASSES:
-                top += 1
-                self._label((0, (top - 1) * self._font_size() * 1.5), seen, above=False)
+        shapeless = [seen for seen in reversed(ascending) if _anchor(seen) is None]
+        for row, seen in enumerate(shapeless[:SHOWN_CLASSES]):
+            self._label((0, row * self._font_size() * 1.5), seen, above=False)
 
     def _label(self, corner: Point, seen: Detection, *, above: bool) -> None:
         text = f"{seen.class_name} {formatting.score(seen.confidence)}"
