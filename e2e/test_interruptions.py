@@ -87,5 +87,5 @@ def _assert_joined_curve(stack: Stack, job_id: int, resumed_from: int) -> None:
 
 
 def _trainers(data_dir: Path) -> list[psutil.Process]:
-    """The trainers themselves, without the processes that they started."""
-    return [process for process in trainer_processes(data_dir) if "train.py" in " ".join(process.cmdline())]
+    """The trainers themselves: neither their supervisors nor what they started."""
+    return [process for process in trainer_processes(data_dir) if process.cmdline()[1:] == ["train.py"]]
