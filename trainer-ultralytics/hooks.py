@@ -87,6 +87,9 @@ class Hooks:
     def on_train_epoch_start(self, trainer: Any) -> None:
         self._step, self._steps, self._epoch_started = 0, len(trainer.train_loader), self._clock()
         self.last_is_whole = True
+        if trainer.nan_recovery_attempts:  # else it would only be seen in the log
+            message = f"epoch {trainer.epoch + 1} ended with NaN; it is repeated from the checkpoint before"
+            self._reporter.warning("NAN_EPOCH_REPEATED", message)
         if trainer.batch_size != self._batch_size:  # it halves the batch when memory runs out in the first epoch
             message = f"out of memory with batches of {self._batch_size}; continuing with {trainer.batch_size}"
             self._reporter.warning("BATCH_SIZE_REDUCED", message)

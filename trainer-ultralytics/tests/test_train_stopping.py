@@ -58,7 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stopped(folder: Path) -> tuple[Training, dict[str, Any]]:
     """Asked by the platform in its third epoch. With the content of its `last`."""
-    training = train(folder, job(folder, 1), lambda events: validated(2, events), ask_to_stop)
+    environment = job(folder, 1, MLFLOW_TRACKING_URI="http://127.0.0.1:9")  # where nobody answers
+    training = train(folder, environment, lambda events: validated(2, events), ask_to_stop)
     return training, load(training.bucket / training.pointer("last")["key"])
 
 
@@ -106,6 +107,10 @@ def test_stopped_is_reported_with_exit_code_3_in_time(ended_early: Training) -> 
     assert ended_early.exit_code == 3, ended_early.output
     assert ended_early.statuses == ["running", "stopped"]
     assert ended_early.times["ended"] - ended_early.times["stopped"] < 15
+
+
+def test_mlflow_that_refuses_costs_one_warning_and_no_time(stopped: tuple[Training, Any]) -> None:
+    assert [event["code"] for event in stopped[0].of_type("warning")] == ["MLFLOW_UNAVAILABLE"]
 
 
 def test_partial_epoch_is_neither_validated_nor_saved(ended_early: Training) -> None:
