@@ -145,7 +145,7 @@ def test_display_is_live_on_a_terminal(vision: Vision) -> None:
 
 def test_logs_are_shown_and_followed_to_the_end_of_the_job(vision: Vision) -> None:
     job = vision.train("print", "--set", "lines=300")
-    followed = vision("logs", job, "--follow").stdout.splitlines()
+    followed = vision("logs", job, "--follow", "--tail", "1000").stdout.splitlines()
     assert followed[0] == "attempt 1 does print" and followed[1:301] == [f"line {number} öß한" for number in range(300)]
     assert vision("logs", job, "--tail", "2").stdout.splitlines() == followed[-2:]
     assert vision.json("logs", job, "--tail", "1")["attempt"] == 1
