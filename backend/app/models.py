@@ -163,6 +163,9 @@ class Attempt(Base):
     outcome: Mapped[str | None] = mapped_column(String(20))  # completed, failed, stopped, lost
     failure: Mapped[dict[str, Any] | None]
     log_tail: Mapped[list[Any] | None]
+    log_start: Mapped[int | None] = mapped_column(BigInteger)  # in storage: the first byte's logical offset,
+    log_size: Mapped[int | None] = mapped_column(BigInteger)  # and how many bytes; null until it is there
+    log_removed_at: Mapped[datetime | None]  # collected since, by age or size
     job: Mapped[Job] = relationship(back_populates="attempts")
 
 
