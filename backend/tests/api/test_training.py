@@ -280,3 +280,14 @@ def test_job_belongs_to_nobody_else(client: TestClient, platform: Platform, job_
     assert client.get(f"/api/v1/jobs/{other}/metrics").json() == {"series": []}
     with platform.database.read_session() as session:
         assert session.scalar(select(Job.next_position).where(Job.id == other)) == 1
+
+
+def test_is_gone_if_an_ended_job_is_deleted(client: TestClient, platform: Platform, job_id: int) -> None:
+    report(platform, job_id, event(1), event(2, "validation"), event(3, "checkpoint"), event(4, "artifact"))
+    assert client.delete(f"/api/v1/jobs/{job_id}").status_code == 409
+    end(platform, job_id)
+    response = client.delete(f"/api/v1/jobs/{job_id}")
+    assert (response.status_code, response.content) == (204, b"")
+    assert client.get(f"/api/v1/jobs/{job_id}").status_code == 404
+    with platform.database.read_session() as session:
+        assert session.scalars(select(Metric)).all() == []
