@@ -173,7 +173,8 @@ def _consequences(target: _Target, reports: list[Report]) -> _Changes:
             case StatusEvent(status=status):
                 changes.attempt["reported"] = {"status": status, "failure": report.payload.get("failure")}
             case ProgressEvent() as event if "seconds" not in event.model_fields_set:
-                changes.job["progress"] = report.payload | {"time": event.time.isoformat()}
+                known = changes.job.get("progress") or target.row.progress
+                changes.job["progress"] = _epochs_of(event, known) | report.payload | {"time": event.time.isoformat()}
             case RunEvent(mlflow_run_id=str(run_id)):
                 changes.job["mlflow_run_id"] = run_id
             case _:
@@ -182,6 +183,13 @@ def _consequences(target: _Target, reports: list[Report]) -> _Changes:
         changes.attempt["progress_at"] = target.now
     changes.job = changes.job | {"updated_at": target.now} if changes.job and target.moves_job else {}
     return changes
+
+
+def _epochs_of(event: ProgressEvent, known: dict[str, Any] | None) -> dict[str, Any]:
+    """Validating and uploading come after some epoch, whether or not the trainer says again after which."""
+    if known is None or event.phase not in ("validate", "upload"):
+        return {}
+    return {name: known[name] for name in ("epoch", "epochs") if name in known}
 
 
 def _advances(target: _Target, reports: list[Report], changes: _Changes) -> bool:

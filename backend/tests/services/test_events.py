@@ -221,6 +221,16 @@ def test_shows_the_newest_progress_if_several_come(database: Database, job_id: i
     assert progress == expected | {"time": "2026-11-23T10:00:00+00:00"}
 
 
+@pytest.mark.parametrize(("phase", "epoch"), [("upload", 3), ("validate", 3), ("download", None)])
+def test_keeps_the_epoch_only_if_the_next_phase_follows_training(
+    database: Database, job_id: int, report: Report, phase: str, epoch: int | None
+) -> None:
+    report(event(1, "progress", epoch=3))
+    report({"sequence": 2, "time": "2026-11-23T10:00:01Z", "type": "progress", "phase": phase})
+    progress = read_job(database, job_id).progress or {}
+    assert (progress["phase"], progress.get("epoch")) == (phase, epoch)
+
+
 def test_fills_each_table_if_one_of_each_type_comes(database: Database, job_id: int, report: Report) -> None:
     types = list(factories.EVENT_FIELDS)
     answer = report(*(event(number, type) for number, type in enumerate(types, 1)))
