@@ -4,20 +4,21 @@ Keys are relative, `/`-separated and the same in every store. obstore renames at
 flushes to disk nor sweeps what a crash left half-written, so `_LocalFolder` does both.
 """
 
+import copy
 import os
 import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from app.errors import Invalid, NotFound, StorageUnavailable
@@ -30,6 +31,7 @@ MEBIBYTE = 2**20
 PART_SIZE = 8 * MEBIBYTE
 MAX_PARTS = 9_000  # S3 and R2 take 10,000
 PARALLEL_PARTS = 4
+STREAM_PART_SIZE = 5 * MEBIBYTE  # the smallest that S3 takes: a stream costs as much memory
 MAX_KEY_BYTES, MAX_SEGMENT_BYTES = 1024, 240
 HALF_WRITTEN_AFTER_SECONDS = 3600
 INCOMING = ".incoming"
@@ -58,8 +60,11 @@ _NO_RETRIES: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(secon
 
 @dataclass(frozen=True)
 class ObjectInfo:
+    """`modified` is the store's own clock."""
+
     key: str
     size: int
+    modified: datetime = field(default=datetime.min.replace(tzinfo=UTC), compare=False)
 
 
 def open_storage(settings: Settings) -> "Storage":
@@ -90,7 +95,7 @@ class Storage(ABC):
 
     def __init__(self, store: ObjectStore, where: str) -> None:
         self._store = store
-        self._where = where
+        self.where = where
 
     def put_file(self, key: str, path: Path) -> None:
         """Replace the object with the file's bytes, atomically, in equal parts."""
@@ -98,6 +103,19 @@ class Storage(ABC):
 
     def put_bytes(self, key: str, data: bytes) -> None:
         self._put(check_key(key), data, _part_size(len(data)))
+
+    def put_stream(self, key: str, chunks: Iterator[bytes]) -> None:
+        """Replace the object with what the iterator gives, in the memory of one part."""
+        self._put(check_key(key), chunks, STREAM_PART_SIZE)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Write the object unless there is one; of several who try, one writes it. False if another did."""
+        try:
+            with self._translated(check_key(key)):
+                obstore.put(self._store, key, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
 
     def get_bytes(self, key: str) -> bytes:
         with self._translated(check_key(key)):
@@ -137,7 +155,7 @@ class Storage(ABC):
             for page in obstore.list(self._store, folder):
                 for found in page:
                     if not found["path"].startswith(f"{INCOMING}/"):
-                        yield ObjectInfo(found["path"], found["size"])
+                        yield ObjectInfo(found["path"], found["size"], found["last_modified"])
 
     def delete(self, key: str) -> None:
         """Remove the object; removing what is not there is no error."""
@@ -151,13 +169,18 @@ class Storage(ABC):
             self._delete(keys[start : start + 1000])
         return len(keys)
 
+    def impatient(self) -> "Storage":
+        """The same objects, for questions that must be answered within seconds or not at all."""
+        return self
+
     @abstractmethod
     def check(self) -> None:
         """Return at once if the store answers, else raise `StorageUnavailable` within seconds."""
 
-    def _put(self, key: str, source: Path | bytes, part_size: int) -> None:
+    def _put(self, key: str, source: Path | bytes | Iterator[bytes], part_size: int) -> None:
+        parallel = 1 if isinstance(source, Iterator) else PARALLEL_PARTS
         with self._translated(key):
-            obstore.put(self._store, key, source, chunk_size=part_size, max_concurrency=PARALLEL_PARTS)
+            obstore.put(self._store, key, source, chunk_size=part_size, max_concurrency=parallel)
 
     def _chunks(self, key: str, start: int, end: int) -> Iterator[bytes]:
         with self._translated(key):
@@ -169,7 +192,7 @@ class Storage(ABC):
             obstore.delete(self._store, keys)
 
     def _missing(self, key: str) -> str:
-        return f"object {key!r} is not in {self._where}"
+        return f"object {key!r} is not in {self.where}"
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
@@ -177,8 +200,10 @@ class Storage(ABC):
             yield
         except FileNotFoundError as error:
             raise NotFound(self._missing(key)) from error
+        except AlreadyExistsError as error:
+            raise FileExistsError(f"object {key!r} is in {self.where} already") from error
         except (BaseError, OSError) as error:
-            raise StorageUnavailable(f"{self._where} refused {key!r}: {_reason(error)}") from error
+            raise StorageUnavailable(f"{self.where} refused {key!r}: {_reason(error)}") from error
 
 
 class _Bucket(Storage):
@@ -199,12 +224,17 @@ class _Bucket(Storage):
         )
         super().__init__(self._open(_PATIENT, _RETRIES), f"bucket {bucket!r} at {endpoint}")
 
+    def impatient(self) -> Storage:
+        other = copy.copy(self)
+        other._store = self._open(_BRIEF, _NO_RETRIES)
+        return other
+
     def check(self) -> None:
         brief = self._open(_BRIEF, _NO_RETRIES)
         try:
             next(iter(obstore.list(brief, "installation")), None)
         except (BaseError, OSError) as error:
-            raise StorageUnavailable(f"{self._where} does not answer as it should: {_reason(error)}") from error
+            raise StorageUnavailable(f"{self.where} does not answer as it should: {_reason(error)}") from error
 
 
 class _LocalFolder(Storage):
@@ -217,7 +247,7 @@ class _LocalFolder(Storage):
 
     def check(self) -> None:
         if not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
-            raise StorageUnavailable(f"{self._where} is missing or not writable")
+            raise StorageUnavailable(f"{self.where} is missing or not writable")
 
     def sweep(self, now: float) -> int:
         """Remove what a crash left half-written; a younger file may belong to a trainer that still writes."""
@@ -230,18 +260,34 @@ class _LocalFolder(Storage):
                     removed += 1
         return removed
 
-    def _put(self, key: str, source: Path | bytes, part_size: int) -> None:
+    def put_new(self, key: str, data: bytes) -> bool:
+        try:
+            written = super().put_new(key, data)
+        except StorageUnavailable:  # a file system without hard links, such as exFAT
+            written = self.size(key) is None
+            if written:
+                self.put_bytes(key, data)
+        with self._translated(key):
+            _flush(self.folder / key)
+        self._flush_names(key)
+        return written
+
+    def _put(self, key: str, source: Path | bytes | Iterator[bytes], part_size: int) -> None:
         incoming = f"{INCOMING}/{uuid4().hex}"
         try:
             super()._put(incoming, source, part_size)
             with self._translated(key):
                 _flush(self.folder / incoming)
                 obstore.rename(self._store, incoming, key)
-                for folder in Path(key).parents:
-                    _flush(self.folder / folder)
+            self._flush_names(key)
         except BaseException:
             (self.folder / incoming).unlink(missing_ok=True)
             raise
+
+    def _flush_names(self, key: str) -> None:
+        with self._translated(key):
+            for folder in Path(key).parents:
+                _flush(self.folder / folder)
 
 
 def _key_problem(key: str) -> str | None:

@@ -6,6 +6,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,40 @@ def test_object_is_replaced_if_put_again(storage: Storage) -> None:
     storage.put_bytes("pointer.json", b"a longer first one")
     storage.put_bytes("pointer.json", b"second")
     assert storage.get_bytes("pointer.json") == b"second"
+
+
+def test_new_object_is_written_once(storage: Storage) -> None:
+    assert storage.put_new("claims/one.json", b"first")
+    assert not storage.put_new("claims/one.json", b"second")
+    assert storage.get_bytes("claims/one.json") == b"first"
+
+
+@pytest.mark.parametrize("size", [0, 1, 12 * 2**20])
+def test_stream_is_stored_whole(storage: Storage, size: int) -> None:
+    data = os.urandom(size)
+    storage.put_stream("stream", (data[start : start + 100_000] for start in range(0, size, 100_000)))
+    assert hashlib.sha256(storage.get_bytes("stream")).digest() == hashlib.sha256(data).digest()
+
+
+def test_nothing_is_stored_if_the_stream_breaks(storage: Storage) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x" * 6 * 2**20
+        raise OSError("the disk does not answer")
+
+    with pytest.raises(StorageUnavailable):
+        storage.put_stream("stream", broken())
+    assert storage.size("stream") is None
+
+
+def test_age_is_told(storage: Storage) -> None:
+    storage.put_bytes("folder/key", b"x")
+    [found] = storage.list("folder")
+    assert abs((found.modified - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_impatient_storage_has_the_same_objects(storage: Storage) -> None:
+    storage.put_bytes("key", b"x")
+    assert storage.impatient().get_bytes("key") == b"x"
 
 
 def test_empty_object_is_an_object(storage: Storage) -> None:
