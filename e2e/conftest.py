@@ -1,6 +1,5 @@
 """Stacks to train on. Each is started once for the tests that share it."""
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,12 +23,6 @@ class Stack:
     api: Api
     data_dir: Path
     witness: Witness
-
-
-@pytest.fixture(scope="session", autouse=True)
-def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """PostgreSQL's package warns, and warnings are errors here, where a machine has no folder for sockets."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,11 @@ class Sample:
 
 
 @cache
-def make_sample(folder: Path, task_type: str, images: int = 12, canvas: int = 96) -> Sample:
+def make_sample(folder: Path, task_type: str, images: int = 12, canvas: int = 96, seed: int = 0) -> Sample:
     """`images` to train on and a few to validate and test, as a zip in canonical layout."""
-    name = f"{task_type}-{images}-{canvas}"
+    name = f"{task_type}-{images}-{canvas}-{seed}"
     archive, out = folder / f"{name}.zip", folder / name
     command = [str(PYTHON), "-m", "digits", "--task", task_type, "--images", str(images), "--canvas", str(canvas)]
-    command += ["--zip", str(archive), "--out", str(out)]
+    command += ["--seed", str(seed), "--zip", str(archive), "--out", str(out)]
     made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return Sample(task_type, archive, out, Path(made["test_image"]))
