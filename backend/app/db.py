@@ -4,21 +4,36 @@
 transaction that reads first and writes later fails with "database is locked" and no timeout helps it.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, NullPool, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-BUSY_TIMEOUT_SECONDS = 30
+from app.errors import AppError, DatabaseBusy, DatabaseUnavailable
+
+BUSY_TIMEOUT_SECONDS = 15  # less than a trainer waits for its answer
+CHECK_SECONDS = 2
+POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 40}  # more than there are threads that ask
+_BUSY_STATES = ("40", "55P03")  # PostgreSQL rolled back a deadlock or the like, or a lock was not to be had
+_PATIENCE = {  # a host that is gone without a word is noticed
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 
 class Database:
     """One engine and the two kinds of sessions on it."""
 
     def __init__(self, url: str) -> None:
-        self.engine = _make_engine(url)
+        self.engine = _make_engine(url, BUSY_TIMEOUT_SECONDS, **POOL)
+        self._checker = _make_engine(url, CHECK_SECONDS, poolclass=NullPool)
         self._readers = sessionmaker(self.engine, expire_on_commit=False)
         self._writers = sessionmaker(self.engine.execution_options(writes=True), expire_on_commit=False)
 
@@ -36,14 +51,33 @@ class Database:
         with self._writers.begin() as session:
             yield session
 
+    def check(self) -> None:
+        """Return if the database can be read and, SQLite, written; else raise what `trouble` explains."""
+        with self._checker.execution_options(writes=True).connect() as connection:
+            connection.execute(text("SELECT 1"))
+
     def dispose(self) -> None:
         self.engine.dispose()
 
 
-def _make_engine(url: str) -> Engine:
+def trouble(error: BaseException) -> AppError | None:
+    """What a person is told where the database is at fault and not the request; None for any other error."""
+    if isinstance(error, TimeoutError):
+        return DatabaseBusy("every connection to the database is in use; try again")
+    if not isinstance(error, DBAPIError):
+        return None
+    code, state = getattr(error.orig, "sqlite_errorcode", 0), getattr(error.orig, "sqlstate", None) or ""
+    if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or state.startswith(_BUSY_STATES):
+        return DatabaseBusy()
+    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        return DatabaseUnavailable()
+    return None
+
+
+def _make_engine(url: str, busy_timeout: float, **pool: Any) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=20, max_overflow=20)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
+        return create_engine(url, pool_pre_ping=True, connect_args=_PATIENCE, **pool)
+    engine = create_engine(url, connect_args={"timeout": busy_timeout, "check_same_thread": False}, **pool)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine

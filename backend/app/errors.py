@@ -11,6 +11,7 @@ class AppError(Exception):
 
     code = "INTERNAL"
     status = 500
+    retry_after: int | None = None  # seconds
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
@@ -84,6 +85,23 @@ class StorageUnavailable(AppError):
 
     code = "STORAGE_UNAVAILABLE"
     status = 503
+    retry_after = 10
+
+
+class DatabaseBusy(AppError):
+    """Something else has been writing to the database for too long; try again."""
+
+    code = "DATABASE_BUSY"
+    status = 503
+    retry_after = 5
+
+
+class DatabaseUnavailable(AppError):
+    """The database did not answer; nothing was stored; try again."""
+
+    code = "DATABASE_UNAVAILABLE"
+    status = 503
+    retry_after = 5
 
 
 class Busy(AppError):
@@ -91,3 +109,4 @@ class Busy(AppError):
 
     code = "BUSY"
     status = 503
+    retry_after = 5

@@ -1,6 +1,7 @@
 """What endpoints ask for: the platform, a session, and proof of access.
 
 A session ends, and a writing one commits, before the answer leaves: an answer never promises what the database refused.
+What does not wait is asynchronous: a synchronous one would queue for a thread behind whoever waits for the storage.
 """
 
 from collections.abc import Iterator
@@ -12,13 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.context import Platform
-from app.errors import AppError, Invalid, Unauthorized
+from app.errors import AppError, DatabaseBusy, DatabaseUnavailable, Invalid, Unauthorized
 from app.models import Installation
 from app.reconciler import Reconciler
 from app.schemas.common import ErrorBody
 from app.services import tokens
 
 MAX_ID = 2**63 - 1
+ALWAYS = (DatabaseBusy, DatabaseUnavailable)
 
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, description="the job's number", examples=[1])]
 
@@ -29,7 +31,7 @@ access_scheme = HTTPBearer(
 )
 
 
-def get_platform(request: Request) -> Platform:
+async def get_platform(request: Request) -> Platform:
     platform: Platform = request.app.state.platform
     return platform
 
@@ -37,7 +39,7 @@ def get_platform(request: Request) -> Platform:
 PlatformDep = Annotated[Platform, Depends(get_platform)]
 
 
-def get_reconciler(request: Request) -> Reconciler:
+async def get_reconciler(request: Request) -> Reconciler:
     reconciler: Reconciler = request.app.state.reconciler
     return reconciler
 
@@ -88,7 +90,7 @@ def describe(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
             "description": "\n\n".join(f"{error.code}: {_meaning(error)}" for error in same),
             "content": {"application/json": {"examples": {error.code: {"value": _example(error)} for error in same}}},
         }
-        for status, same in _by_status(errors).items()
+        for status, same in _by_status((*errors, *ALWAYS)).items()
     }
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from app.db import trouble
 from app.errors import AppError, Invalid
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_values)
     app.add_exception_handler(HTTPException, _refuse_request)
+    app.add_exception_handler(SQLAlchemyError, _excuse_database)
     app.add_exception_handler(Exception, _admit)
 
 
@@ -50,7 +53,9 @@ def shown(value: Any) -> Any:
 
 def _refuse(_request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return _answer(error.status, error.code, error.message, error.details, headers)
 
 
@@ -67,6 +72,15 @@ def _refuse_request(_request: Request, error: Exception) -> Response:
         return Response(status_code=error.status_code, headers=error.headers)
     code = _CODES.get(error.status_code, "REFUSED" if error.status_code < 500 else "INTERNAL")
     return _answer(error.status_code, code, str(error.detail), {}, error.headers)
+
+
+def _excuse_database(request: Request, error: Exception) -> Response:
+    """Where the database is away or locked, nobody's request is at fault."""
+    explained = trouble(error)
+    if explained is None:
+        raise error
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    return _refuse(request, explained)
 
 
 def _admit(request: Request, error: Exception) -> Response:

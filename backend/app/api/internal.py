@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import ValidationError
 
@@ -26,6 +26,7 @@ attempt_scheme = HTTPBearer(
 )
 
 
+THREADS = CapacityLimiter(8)  # of their own: people who wait for a hanging storage hold up no report
 BODY = {"required": True, "content": {"application/json": {"schema": Batch.model_json_schema()}}}
 
 
@@ -47,7 +48,7 @@ async def report_events(
     Each event is judged alone, by `contracts/events.schema.json`: a malformed one is rejected by its number
     and never holds back those behind it. Only 409 and `should_stop` stop a trainer.
     """
-    attempt = await run_in_threadpool(_authenticate, platform, job_id, credentials)
+    attempt = await to_thread.run_sync(_authenticate, platform, job_id, credentials, limiter=THREADS)
     batch = _parse(await _body(request))
     if batch.attempt != attempt:
         raise Forbidden(f"this token belongs to attempt {attempt} of job {job_id}, not to attempt {batch.attempt}")

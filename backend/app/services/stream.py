@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from app.db import Database
+from app.db import Database, trouble
 from app.errors import NotFound
 from app.models import Event
 from app.services import history, jobs
@@ -26,12 +27,19 @@ def read(database: Database, job_id: int, position: int) -> tuple[Sequence[Event
 async def follow(
     database: Database, job_id: int, position: int, poll_seconds: float = POLL_SECONDS
 ) -> AsyncIterator[Event]:
-    """Every entry after the position, in order, until the job has ended or is deleted."""
+    """Every entry after the position, in order, until the job has ended or is deleted.
+
+    Outlasts an absence of the database.
+    """
     while True:
         try:
             entries, complete = await run_in_threadpool(read, database, job_id, position)
         except NotFound:
             return
+        except SQLAlchemyError as error:
+            if trouble(error) is None:
+                raise
+            entries, complete = [], False
         for entry in entries:
             position = entry.position
             yield entry
