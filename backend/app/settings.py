@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(default=50 * 2**20, ge=1)
 
     tick_seconds: float = Field(default=1.0, gt=0)
-    stop_flag_seconds: float = Field(default=5.0, ge=0)
-    grace_period_seconds: int = Field(default=30, ge=1)
+    stop_flag_seconds: float = Field(default=2.0, ge=0)
+    grace_period_seconds: int = Field(default=8, ge=1)
     stall_seconds: float = Field(default=1800.0, gt=0)
     retry_backoff_seconds: float = Field(default=10.0, ge=0)
     prediction_timeout_seconds: float = Field(default=180.0, gt=0)
