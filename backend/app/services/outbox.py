@@ -70,6 +70,14 @@ def read(path: Path) -> Iterator[dict[str, Any] | None]:
                 yield parse(line.rstrip(b"\n"))
 
 
+def is_begun(path: Path) -> bool:
+    """Whether the trainer has written anything."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def parse(line: bytes) -> dict[str, Any] | None:
     digits, space, data = line[:8], line[8:9], line[9:]
     if space != b" " or digits != b"%08x" % zlib.crc32(data):
