@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app import faults
 from app.context import Platform
 from app.errors import StaleTransition
 from app.launchers import environment
@@ -28,11 +29,14 @@ def launch(platform: Platform, job_id: int, slots: Sequence[str], now: datetime)
     with platform.database.write_session() as session:
         attempt, token = _begin(session, job_id, slots, now)
         spec = _spec(session, attempt, token, platform)
+    faults.reached("row-created")
     handle = {"error": spec} if isinstance(spec, str) else _start(platform, spec)
+    faults.reached("spawned")
     started = "error" not in handle
     with platform.database.write_session() as session:
         own = (Attempt.id == attempt.id) & Attempt.handle.is_(None)
         session.execute(update(Attempt).where(own).values(handle=handle, launched_at=now if started else None))
+    faults.reached("handle-recorded")
 
 
 def _begin(session: Session, job_id: int, slots: Sequence[str], now: datetime) -> tuple[Attempt, str]:
