@@ -49,7 +49,7 @@ class Hooks:
         self._clock = time.monotonic
         self._phase_started = self._clock()
         self._training_started = self._epoch_started = self._phase_started
-        self._step = self._steps = 0
+        self._epoch, self._step, self._steps = config.epochs, 0, 0
         self._batch_size = config.batch_size
         self._matrix: Any = None
         self.completed = point.epoch if point else 0  # epochs, by this attempt or those before
@@ -85,7 +85,8 @@ class Hooks:
         self._training_started = self._clock()
 
     def on_train_epoch_start(self, trainer: Any) -> None:
-        self._step, self._steps, self._epoch_started = 0, len(trainer.train_loader), self._clock()
+        self._epoch, self._step, self._steps = trainer.epoch + 1, 0, len(trainer.train_loader)
+        self._epoch_started = self._clock()
         self.last_is_whole = True
         if trainer.nan_recovery_attempts:  # else it would only be seen in the log
             message = f"epoch {trainer.epoch + 1} ended with NaN; it is repeated from the checkpoint before"
@@ -101,7 +102,7 @@ class Hooks:
         done = (trainer.epoch - trainer.start_epoch) * self._steps + self._step
         left = (trainer.epochs - trainer.epoch) * self._steps - self._step
         eta = (self._clock() - self._training_started) / done * left
-        self._progress("train", trainer, self._step, self._steps, eta)
+        self._progress("train", self._step, self._steps, round(eta, 1))
 
     def on_train_epoch_end(self, trainer: Any) -> None:
         if trainer.epoch == trainer.start_epoch and not trainer.loss.isfinite():
@@ -118,7 +119,7 @@ class Hooks:
 
     def on_val_batch_end(self, validator: Any) -> None:
         self._leave_if_asked()
-        self._reporter.progress("validate", step=validator.batch_i + 1, steps=len(validator.dataloader))
+        self._progress("validate", validator.batch_i + 1, len(validator.dataloader))
 
     def on_val_end(self, validator: Any) -> None:
         self.last_is_whole = False
@@ -159,10 +160,9 @@ class Hooks:
         if kinds:
             self._uploads.submit(kinds, trainer.last, epoch, metrics)
 
-    def _progress(self, phase: str, trainer: Any, step: int, steps: int, eta: float) -> None:
-        self._reporter.progress(
-            phase, epoch=trainer.epoch + 1, epochs=trainer.epochs, step=step, steps=steps, eta_seconds=round(eta, 1)
-        )
+    def _progress(self, phase: str, step: int, steps: int, eta: float | None = None) -> None:
+        epochs = self._config.epochs
+        self._reporter.progress(phase, epoch=self._epoch, epochs=epochs, step=step, steps=steps, eta_seconds=eta)
 
     def _leave_if_asked(self) -> None:
         self._uploads.raise_failure()

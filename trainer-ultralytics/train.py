@@ -97,6 +97,9 @@ class Attempt:
             return self.end(None, SUPERSEDED)
         except Exception as error:
             self.grace.claim()
+            if self.reporter.should_stop:  # a SIGTERM to the process group takes the loaders of images, too
+                log.exception("this went wrong while stopping")
+                return self.end_stopped()
             return self.end_failed(error)
 
     def train(self) -> None:
