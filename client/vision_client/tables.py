@@ -1,6 +1,7 @@
 """Jobs, datasets, checkpoints and the rest as tables and lines for people."""
 
 from collections.abc import Iterable, Iterator
+from signal import Signals
 
 from rich.table import Table
 from rich.text import Text
@@ -95,7 +96,7 @@ def job_lines(job: models.JobDetail) -> Iterator[tuple[str, str]]:
         yield f"attempt {attempt.number}", _attempt(attempt)
     if job.failure:
         yield from failure_lines(job.failure)
-        tail = next((attempt.log_tail for attempt in reversed(job.attempts) if attempt.log_tail), None)
+        tail = job.attempts[-1].log_tail if job.attempts else None
         yield from (("log" if first else "", line) for first, line in _marked(tail or []))
 
 
@@ -157,11 +158,17 @@ def _place(seen: models.Detection) -> str:
 def _attempt(attempt: models.Attempt) -> str:
     where = f" on {', '.join(attempt.slots)}" if attempt.slots else ""
     ending = attempt.outcome or "running"
+    if attempt.failure:
+        ending += f", {attempt.failure.code}"
     if attempt.exit_signal:
-        ending += f", signal {attempt.exit_signal}"
+        ending += f", signal {attempt.exit_signal}{_signal_name(attempt.exit_signal)}"
     elif attempt.exit_code is not None:
         ending += f", exit code {attempt.exit_code}"
     return f"{ending}{where}, {formatting.between(attempt.launched_at, attempt.ended_at)}"
+
+
+def _signal_name(number: int) -> str:
+    return next((f" ({known.name})" for known in Signals if known == number), "")
 
 
 def _marked(lines: list[str]) -> Iterator[tuple[bool, str]]:

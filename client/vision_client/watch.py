@@ -9,7 +9,7 @@ from rich.live import Live
 
 from vision_client import history
 from vision_client.api import Client
-from vision_client.errors import Unreachable
+from vision_client.errors import ApiError, Unreachable
 from vision_client.live import LiveDisplay
 from vision_client.models import ENDED, HistoryEntry, Job
 from vision_client.narration import Narrator
@@ -88,7 +88,9 @@ def _is_the_end(job: Job, entry: HistoryEntry) -> bool:
 def _refresh(client: Client, view: View) -> bool:
     try:
         view.refresh(client.job(view.job.id))
-    except Unreachable as error:
+    except (Unreachable, ApiError) as error:
+        if isinstance(error, ApiError) and error.status < 500:
+            raise
         view.trouble = str(error)
         return False
     return True
