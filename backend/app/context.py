@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from app.db import Database
 from app.launchers.base import Launcher
 from app.launchers.subprocess import SubprocessLauncher
+from app.services.ownership import Ownership
 from app.services.writer import Writer
 from app.settings import Settings
 from app.storage import Storage, open_storage
@@ -19,17 +20,19 @@ class Platform:
     catalogue: Catalogue
     launcher: Launcher
     writer: Writer
+    ownership: Ownership
 
 
 def build_platform(settings: Settings) -> Platform:
     """Opens every part; starts no thread and changes nothing but the data folder."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database)
+    database, storage = Database(settings.database), open_storage(settings)
     return Platform(
         settings=settings,
         database=database,
-        storage=open_storage(settings),
+        storage=storage,
         catalogue=load_catalogue(settings.trainers_path),
         launcher=SubprocessLauncher(settings.data_dir),
         writer=Writer(database),
+        ownership=Ownership(database, storage),
     )

@@ -57,6 +57,8 @@ def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[No
         migrate(platform.database)
         for line in access.ensure_access(platform.database, settings, datetime.now(UTC)):
             print(line, flush=True)
+        if problem := platform.ownership.problem():
+            print(f"No job starts: {problem.message}", flush=True)
         reconciler = Reconciler(platform)
         app.state.platform, app.state.reconciler = platform, reconciler
         platform.writer.start()

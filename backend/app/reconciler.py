@@ -21,7 +21,7 @@ from app.errors import StaleTransition
 from app.launchers.base import Handle, Observation
 from app.launchers.records import WORK_FOLDER
 from app.models import Attempt, Job
-from app.scheduling import Plan, plan
+from app.scheduling import Plan, plan, withheld
 from app.services import attempts, jobs, logs, outbox, queue
 from app.slots import slots_of_machine
 from app.verdicts import COMPLETED, Adopt, Decision, End, Policy, Signal, StopStalled, Unreachable, decide
@@ -171,6 +171,8 @@ class Reconciler:
         with self._platform.database.read_session() as session:
             waiting, told = queue.waiting(session)
             planned = plan(waiting, self._slots, queue.slots_in_use(session), now)
+        if planned.launches and (problem := self._platform.ownership.problem()):
+            planned = withheld(planned, f"waiting for the storage: {problem.message}")
         news = {job_id: reason for job_id, reason in planned.reasons.items() if told[job_id] != reason}
         if news:
             with self._platform.database.write_session() as session:

@@ -53,6 +53,11 @@ def plan(waiting: Sequence[Waiting], slots: Sequence[str], in_use: Mapping[str, 
     return result
 
 
+def withheld(planned: Plan, why: str) -> Plan:
+    """The same plan without its launches: each of them waits too."""
+    return Plan(reasons={**planned.reasons, **{job_id: why for job_id, _ in planned.launches}})
+
+
 def _impossible(wanted: str, number: int, slots: Sequence[str]) -> str | None:
     offered = sum(kind(slot) == wanted for slot in slots)
     if number <= offered:

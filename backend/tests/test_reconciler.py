@@ -20,7 +20,7 @@ from app.launchers.base import Handle, Observation
 from app.launchers.subprocess import SubprocessLauncher
 from app.models import Attempt, Event, Job, Metric
 from app.reconciler import Reconciler
-from app.services import attempts, jobs, logs
+from app.services import access, attempts, jobs, logs
 from app.settings import Settings
 from app.words import ACTIVE, JobStatus, StopIntent
 from tests import factories
@@ -38,6 +38,7 @@ class Scene:
 
     def __init__(self, settings: Settings) -> None:
         self.platform: Platform = build_platform(settings)
+        access.ensure_access(self.platform.database, settings, datetime.now(UTC))
         self.reconciler = Reconciler(self.platform)
 
     def submit(self, behaviour: str, *, script: dict[str, Any] | None = None, **fields: Any) -> int:

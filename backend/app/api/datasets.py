@@ -88,11 +88,13 @@ def read_dataset(dataset: str, session: ReadSessionDep) -> Dataset:
 )
 def delete_dataset(dataset: str, platform: PlatformDep) -> None:
     """Refused while any job uses it; `details.jobs` lists them."""
+    platform.ownership.require()
     datasets.delete(platform.database, platform.storage, dataset)
 
 
 def _check_request(request: Request, platform: Platform, name: str, task_type: TaskType) -> None:
     """What can be refused before a byte of the body is taken."""
+    platform.ownership.require()
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise Invalid("send the zip itself as the body (curl --data-binary @dataset.zip), not a form")
     datasets.check_length(request.headers.get("content-length"), platform.settings.max_dataset_bytes)

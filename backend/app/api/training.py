@@ -97,6 +97,7 @@ def retry_job(job_id: JobId, session: WriteSessionDep, platform: PlatformDep) ->
     responses=describe(NotFound, Conflict, StaleTransition, StorageUnavailable),
 )
 def delete_job(job_id: JobId, platform: PlatformDep) -> None:
+    platform.ownership.require()  # in another's bucket, its job of this number would lose its objects
     deletion.delete_job(platform.database, platform.storage, platform.settings.data_dir, job_id)
 
 

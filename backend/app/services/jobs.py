@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -135,6 +135,15 @@ def retry(session: Session, job_id: int, now: datetime) -> Job:
         raise Conflict(f"job {job_id} is {job.status}; only a failed or cancelled job can be retried")
     transition(session, job_id, Trigger.RETRY, now=now, reason="retried by a person")
     return _locked(session, job_id)
+
+
+def highest_number(session: Session) -> int:
+    """The highest number that any job ever had here, deleted ones included; 0 before the first."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    issued = (
+        "seq FROM sqlite_sequence WHERE name = 'jobs'" if is_sqlite else "last_value FROM jobs_id_seq WHERE is_called"
+    )
+    return session.scalar(text(f"SELECT {issued}")) or 0
 
 
 def _locked(session: Session, job_id: int) -> Job:

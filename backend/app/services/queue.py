@@ -9,6 +9,8 @@ from app.models import Attempt, Job
 from app.scheduling import Waiting
 from app.words import ACTIVE, JobStatus
 
+MAX_REASON = 500
+
 
 def waiting(session: Session) -> tuple[list[Waiting], dict[int, str | None]]:
     """The pending jobs, and the reason that each one's row gives now."""
@@ -34,4 +36,4 @@ def write_reasons(session: Session, reasons: Mapping[int, str]) -> None:
     """Only onto jobs that still wait."""
     for job_id, reason in reasons.items():
         pending = (Job.id == job_id) & (Job.status == JobStatus.PENDING)
-        session.execute(update(Job).where(pending).values(pending_reason=reason))
+        session.execute(update(Job).where(pending).values(pending_reason=reason[:MAX_REASON]))

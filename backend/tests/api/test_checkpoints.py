@@ -124,7 +124,7 @@ def test_job_is_deleted_with_its_objects(client: TestClient, platform: Platform,
     _artifact(platform, job_id, f"artifacts/job-{job_id}/a.png", b"x")
     assert client.delete(f"/api/v1/jobs/{job_id}").status_code == 204
     assert client.get(f"/api/v1/jobs/{job_id}").status_code == 404
-    assert list(platform.storage.list("")) == []
+    assert [found.key for found in platform.storage.list("")] == ["installation.json"]
 
 
 def test_job_is_not_deleted_before_its_end(client: TestClient, platform: Platform) -> None:

@@ -123,7 +123,7 @@ def test_dataset_is_deleted_by_name(client: TestClient, archive: bytes, platform
     _post(client, archive)
     assert client.delete(f"{URL}/digits").status_code == 204
     assert client.get(f"{URL}/digits").status_code == 404
-    assert list(platform.storage.list("")) == []
+    assert [found.key for found in platform.storage.list("")] == ["installation.json"]
 
 
 def test_dataset_is_kept_while_a_job_uses_it(client: TestClient, archive: bytes, platform: Platform) -> None:
