@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from sqlalchemy import select
 
 from app import launching
 from app.context import Platform
+from app.db import trouble
 from app.errors import StaleTransition
 from app.launchers.base import Handle, Observation
 from app.launchers.records import WORK_FOLDER
@@ -69,14 +71,14 @@ class Reconciler:
     def tick(self, now: datetime) -> None:
         """Look at every active attempt, then start what can start. One job's trouble is not another's."""
         if now - self._ticked_at > ABSENCE:
-            self._watching_since = now  # the machine slept: what was not heard meanwhile means nothing
-        self._ticked_at = now
+            self._watching_since = now  # machine asleep or database away: what was not heard meanwhile means nothing
         with self._platform.database.read_session() as session:
             active = list(session.scalars(select(Job.id).where(Job.status.in_(ACTIVE)).order_by(Job.id)))
         for job_id in active:
             _guarded(partial(self._reconcile, job_id, now), job_id)
         for job_id, slots in self._plan(now).launches:
             _guarded(partial(launching.launch, self._platform, job_id, slots, now), job_id)
+        self._ticked_at = now
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -90,7 +92,10 @@ class Reconciler:
         if loaded is None:
             return
         observed = self._platform.launcher.observe(job_id, loaded[1].number, loaded[1].handle)
-        if not observed.alive:
+        if observed.alive:
+            self._note_adoption(loaded[1], observed)
+            observed = replace(observed, wrote=outbox.is_begun(self._outbox(loaded[1])))
+        else:
             self._drain(loaded[1], now)
             loaded = self._load(job_id) or loaded
             loaded[1].log_tail = logs.last_lines(self._folder(loaded[1]), LOG_TAIL_LINES)  # not stored; for the verdict
@@ -105,9 +110,8 @@ class Reconciler:
 
     def _drain(self, attempt: Attempt, now: datetime) -> None:
         """What the trainer could not deliver any more belongs to the verdict and to the history."""
-        path = self._folder(attempt) / WORK_FOLDER / outbox.FILE_NAME
         key = attempt.job_id, attempt.number
-        drained = outbox.drain(self._platform.database, *key, path, attempt.acknowledged, now)
+        drained = outbox.drain(self._platform.database, *key, self._outbox(attempt), attempt.acknowledged, now)
         if drained.damaged:
             message = f"{drained.damaged} records of the trainer's outbox were damaged and are lost"
             self._tell(attempt, "warning", {"code": "OUTBOX_DAMAGED", "message": message}, now)
@@ -187,7 +191,13 @@ def _guarded(step: Callable[[], None], job_id: int | None = None) -> None:
     """The edge where nothing may escape: the next tick tries again."""
     try:
         step()
+    def _outbox(self, attempt: Attempt) -> Path:
+        return self._folder(attempt) / WORK_FOLDER / outbox.FILE_NAME
+
     except StaleTransition as stale:
         log.info("left to the next tick: %s", stale.message)
-    except Exception:
-        log.exception("a step of the reconciler (job %s) failed and will be tried again", job_id)
+    except Exception as error:
+        if trouble(error):
+            log.warning("the reconciler (job %s) tries again: %s", job_id, error)
+        else:
+            log.exception("a step of the reconciler (job %s) failed and will be tried again", job_id)

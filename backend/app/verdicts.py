@@ -126,10 +126,12 @@ def _while_alive(job: Job, attempt: Attempt, observed: Observation, now: datetim
     silent = now - max(begun, attempt.heartbeat_at or begun)
     if silent > policy.silence:
         return Unreachable(f"nothing was heard for {silent.total_seconds():.0f} s, but the trainer is alive: waiting")
-    motionless = now - max(begun, attempt.progress_at or begun)
-    if attempt.heartbeat_at is not None and motionless > policy.stall:
-        return StopStalled(f"no progress for {motionless.total_seconds():.0f} s")
+    moved_at = max(begun, attempt.progress_at or begun)
+    if attempt.heartbeat_at is not None and attempt.heartbeat_at - moved_at > policy.stall:  # silence does not count
+        return StopStalled(f"no progress for {(now - moved_at).total_seconds():.0f} s")
     return None
+    if silent > policy.stall and attempt.heartbeat_at is None and not observed.wrote:
+        return StopStalled(f"it has not sent one report in {silent.total_seconds():.0f} s")
 
 
 def _ladder(waited: timedelta, policy: Policy) -> Signal | None:

@@ -40,7 +40,8 @@ class Observation:
     `found` is False where nothing was ever started. Not alive, found, and neither `exit_code` nor `signal`
     means that the ending went unrecorded: the machine restarted or the supervisor was killed.
     `killed` says that the platform itself sent SIGKILL, `oom_killed` that the kernel ended a process for want of
-    memory just before the end, `error` why the trainer could not even be started.
+    memory just before the end, `error` why the trainer could not even be started. `wrote` says that its outbox holds
+    reports, delivered or not.
     """
 
     alive: bool
@@ -54,6 +55,7 @@ class Observation:
     handle: Handle | None = None
 
 
+    wrote: bool = False
 @dataclass(frozen=True)
 class CompletedRun:
     """A finished short program. `exit_code` is None when it was ended for taking too long."""

@@ -128,6 +128,61 @@ def ignore_term(reports: Reports) -> NoReturn:
         signal.pause()
 
 
+def fork_workers(reports: Reports) -> NoReturn:
+    """As a data loader does; one of them leaves the session, and all of them ignore SIGTERM as the trainer does."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    workers = [_fork_worker(leave_session=number == 0) for number in range(3)]
+    Path(os.environ["WORK_DIR"], "workers.json").write_text(json.dumps(workers))
+    reports.send("status", status="running")
+    print("forked", flush=True)
+    while True:
+        signal.pause()
+
+
+def count(reports: Reports) -> None:
+    """One number after the other, without a pause for whoever does not listen, until WORK_DIR/enough is there."""
+    reports.send("status", status="running")
+    epoch = 0
+    while not Path(os.environ["WORK_DIR"], "enough").exists():
+        epoch += 1
+        reports.send("metrics", epoch=epoch, values={"count": epoch})
+        time.sleep(HEARTBEAT_SECONDS)
+    print(f"counted to {epoch}", flush=True)
+    reports.send("status", status="completed")
+
+
+def mute(_reports: Reports) -> NoReturn:
+    """Alive, and never a word to the platform."""
+    print("mute", flush=True)
+    while True:
+        time.sleep(60)
+
+
+def save_then_wait(reports: Reports) -> None:
+    """Save one epoch as best and last, then wait to be stopped; the second attempt goes on and completes."""
+    if os.environ["ATTEMPT"] != "1":
+        return complete(reports)
+    reports.send("status", status="running")
+    for kind in ("last", "best"):
+        reports.send("checkpoint", kind=kind, epoch=1, metrics={}, **_store_checkpoint(1))
+    wait(reports)
+
+
+def fill_disk(reports: Reports) -> NoReturn:
+    """Take all there is in WORK_DIR; the report of it cannot be kept, only sent."""
+    reports.send("status", status="running")
+    try:
+        with Path(os.environ["WORK_DIR"], "ballast").open("wb", buffering=0) as file:
+            while file.write(bytes(2**16)):
+                pass
+    except OSError as error:
+        failure = {"code": "DISK_FULL", "message": str(error), "hint": None}
+        now = datetime.now(UTC).isoformat()
+        reports.post([{"sequence": 2, "time": now, "type": "status", "status": "failed", "failure": failure}])
+        sys.exit(1)
+    sys.exit("the disk has no end")
+
+
 def leave_child(reports: Reports) -> None:
     """Complete, and leave a child behind that holds the output open and ignores SIGTERM."""
     _start_child()
@@ -156,6 +211,16 @@ def exhaust_memory(reports: Reports) -> None:
 
 def _stop(*_: object) -> None:
     raise Stopped
+
+
+def _fork_worker(leave_session: bool) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    if leave_session:
+        os.setsid()
+    while True:
+        signal.pause()
 
 
 def _start_child() -> None:
@@ -190,6 +255,11 @@ BEHAVIOURS = {
     "leave": leave,
     "wait": wait,
     "ignore_term": ignore_term,
+    "fork_workers": fork_workers,
+    "count": count,
+    "mute": mute,
+    "save_then_wait": save_then_wait,
+    "fill_disk": fill_disk,
     "leave_child": leave_child,
     "print": print_lines,
     "kill_itself": kill_itself,
