@@ -44,7 +44,7 @@ class Reconciler:
         self._platform = platform
         self._slots = slots_of_machine(platform.settings.slots)
         self._told: set[tuple[object, ...]] = set()
-        self._watching_since = self._ticked_at = datetime.now(UTC)
+        self._started_at = self._watching_since = self._ticked_at = datetime.now(UTC)
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._beat = time.monotonic()
@@ -103,6 +103,14 @@ class Reconciler:
         decision = decide(job, attempt, observed, now, Policy.of(self._platform.settings, self._watching_since))
         if decision is not None:
             self._apply(decision, job, attempt, observed, now)
+
+    def _note_adoption(self, attempt: Attempt, observed: Observation) -> None:
+        """Once for each trainer that this process did not start itself."""
+        key = (attempt.id, "adopted")
+        if attempt.created_at < self._started_at and key not in self._told:
+            process = (observed.handle or attempt.handle or {}).get("pid")
+            log.info("adopted attempt %d of job %d: process %s lives", attempt.number, attempt.job_id, process)
+            self._told.add(key)
 
     def _load(self, job_id: int) -> tuple[Job, Attempt] | None:
         with self._platform.database.read_session() as session:
@@ -183,6 +191,9 @@ class Reconciler:
                 queue.write_reasons(session, news)
         return planned
 
+    def _outbox(self, attempt: Attempt) -> Path:
+        return self._folder(attempt) / WORK_FOLDER / outbox.FILE_NAME
+
     def _folder(self, attempt: Attempt) -> Path:
         return attempts.attempt_dir(self._platform.settings, attempt.job_id, attempt.number)
 
@@ -191,9 +202,6 @@ def _guarded(step: Callable[[], None], job_id: int | None = None) -> None:
     """The edge where nothing may escape: the next tick tries again."""
     try:
         step()
-    def _outbox(self, attempt: Attempt) -> Path:
-        return self._folder(attempt) / WORK_FOLDER / outbox.FILE_NAME
-
     except StaleTransition as stale:
         log.info("left to the next tick: %s", stale.message)
     except Exception as error:

@@ -112,6 +112,12 @@ def decide(job: Job, attempt: Attempt, observed: Observation, now: datetime, pol
         case StopIntent.STALL if ended_as_asked:
             message = f"no progress for {policy.stall.total_seconds():g} s; the trainer was stopped"
             return _retry_or_fail(job, STOPPED, failures.describe("STALLED", message), now, policy)
+    if observed.stopped and ended_as_asked:
+        reason = "stopped from outside, as when its host is drained; it will continue"
+        return End(STOPPED, Trigger.REQUEUE, reason, None, job.retries, now + policy.backoff)
+    if not observed.found and "error" not in (attempt.handle or {}):
+        reason = "LAUNCH_FAILED; nothing was started, so no retry is used"
+        return End(outcome, Trigger.REQUEUE, reason, failure, job.retries, now + policy.backoff)
     if failure is None:
         failure = failures.describe("TRAINER_KILLED", "the trainer was asked to stop, and not by the platform")
     return _retry_or_fail(job, outcome, failure, now, policy)
@@ -124,14 +130,14 @@ def _while_alive(job: Job, attempt: Attempt, observed: Observation, now: datetim
         return _ladder(now - job.stop_requested_at, policy)
     begun = max(attempt.launched_at or attempt.created_at, policy.watching_since)
     silent = now - max(begun, attempt.heartbeat_at or begun)
+    if silent > policy.stall and attempt.heartbeat_at is None and not observed.wrote:
+        return StopStalled(f"it has not sent one report in {silent.total_seconds():.0f} s")
     if silent > policy.silence:
         return Unreachable(f"nothing was heard for {silent.total_seconds():.0f} s, but the trainer is alive: waiting")
     moved_at = max(begun, attempt.progress_at or begun)
     if attempt.heartbeat_at is not None and attempt.heartbeat_at - moved_at > policy.stall:  # silence does not count
         return StopStalled(f"no progress for {(now - moved_at).total_seconds():.0f} s")
     return None
-    if silent > policy.stall and attempt.heartbeat_at is None and not observed.wrote:
-        return StopStalled(f"it has not sent one report in {silent.total_seconds():.0f} s")
 
 
 def _ladder(waited: timedelta, policy: Policy) -> Signal | None:

@@ -13,7 +13,8 @@ from app.verdicts import Adopt, Decision, End, Policy, Signal, StopStalled, Unre
 from app.words import JobStatus, StopIntent, Trigger
 from tests.factories import NOW
 
-ALIVE = Observation(alive=True, handle={"pid": 1})
+ALIVE = Observation(alive=True, handle={"pid": 1}, wrote=True)
+MUTE = Observation(alive=True, handle={"pid": 1})
 NOT_FOUND = Observation(alive=False, found=False)
 LOST = Observation(alive=False)
 POLICY = Policy(
@@ -73,6 +74,12 @@ LIVING: list[tuple[str, dict[str, Any], dict[str, Any], Decision | None]] = [
     ("a preempted one is stopped alike", asked(StopIntent.PREEMPT, 35), HEARD, Signal(kill=True)),
     ("heartbeats without progress", {}, HEARD | {"progress_at": ago(minutes=31)}, StopStalled("")),
     ("heartbeats and never any progress", {}, HEARD | {"progress_at": None}, StopStalled("")),
+    (
+        "its last minute was silent",
+        {},
+        {"heartbeat_at": ago(seconds=50), "progress_at": ago(minutes=30, seconds=40)},
+        None,
+    ),
     ("little time without progress", {}, HEARD | {"progress_at": ago(minutes=29)}, None),
     ("silent", {}, {"heartbeat_at": ago(minutes=2), "progress_at": ago(minutes=2)}, Unreachable("")),
     (
@@ -81,7 +88,7 @@ LIVING: list[tuple[str, dict[str, Any], dict[str, Any], Decision | None]] = [
         {"heartbeat_at": ago(hours=1), "progress_at": ago(hours=1)},
         Unreachable(""),
     ),
-    ("never heard, started long ago", {}, {}, Unreachable("")),
+    ("never heard, though it writes", {}, {}, Unreachable("")),
     ("never heard, just started", {}, {"launched_at": ago(seconds=20)}, None),
 ]
 
@@ -140,7 +147,12 @@ ENDINGS: list[Ending] = [
     ("never started", {}, {"handle": None}, NOT_FOUND, REQUEUE, "failed", "LAUNCH_FAILED"),
     ("could not start", {}, {"handle": {"error": "no python"}}, NOT_FOUND, REQUEUE, "failed", "LAUNCH_FAILED"),
     ("could not start, recorded", {}, {}, Observation(alive=False, error="x"), REQUEUE, "failed", "LAUNCH_FAILED"),
-    ("could not start again", {"retries": 2}, {"handle": None}, NOT_FOUND, FAIL, "failed", "LAUNCH_FAILED"),
+    ("could not start again", {"retries": 2}, {"handle": {"error": "x"}}, NOT_FOUND, FAIL, "failed", "LAUNCH_FAILED"),
+    ("never started, no retry left", {"retries": 2}, {"handle": None}, NOT_FOUND, REQUEUE, "failed", "LAUNCH_FAILED"),
+    ("host drained", {}, SAID_STOPPED, exited(3, stopped=True), REQUEUE, "stopped", None),
+    ("host drained, no retry left", {"retries": 2}, SAID_STOPPED, exited(3, stopped=True), REQUEUE, "stopped", None),
+    ("host drained in haste", {}, {}, killed_by(9, stopped=True, killed=True), REQUEUE, "stopped", None),
+    ("host drained, failed first", {}, said_failed("NAN_LOSS"), exited(1, stopped=True), FAIL, "failed", "NAN_LOSS"),
     # a person wanted it to end
     ("cancel: stopped", CANCEL, SAID_STOPPED, exited(3), END_STOPPED, "stopped", None),
     ("cancel: completed first", CANCEL, SAID_COMPLETED, exited(0), COMPLETE, "completed", None),
@@ -195,11 +207,28 @@ def test_no_retry_counted_if_preempted() -> None:
     assert isinstance(decided, End) and decided.changes == {"retries": 1, "not_before": None}
 
 
+@pytest.mark.parametrize("observed", [exited(3, stopped=True), NOT_FOUND], ids=["host drained", "never started"])
+def test_no_retry_counted_but_a_pause_if_nobody_is_at_fault(observed: Observation) -> None:
+    decided = decide(make_job(retries=1), make_attempt(handle=None), observed, NOW, POLICY)
+    assert isinstance(decided, End) and decided.changes == {"retries": 1, "not_before": NOW + timedelta(seconds=10)}
+
+
 def test_log_lines_are_the_message_if_configuration_is_bad() -> None:
     attempt = make_attempt(log_tail=["EPOCHS='0' is below 1", "DATASET_ID is missing"])
     decided = decide(make_job(), attempt, exited(2), NOW, POLICY)
     assert isinstance(decided, End) and decided.failure
     assert decided.failure["message"] == "EPOCHS='0' is below 1\nDATASET_ID is missing"
+
+
+def test_stalled_if_it_never_wrote_one_report() -> None:
+    """Silence alone may be the network's fault; an outbox without a line is the trainer's."""
+    never = make_attempt(launched_at=ago(minutes=31))
+    assert isinstance(decide(make_job(), never, MUTE, NOW, POLICY), StopStalled)
+    assert isinstance(decide(make_job(), never, ALIVE, NOW, POLICY), Unreachable)
+    young = make_attempt(launched_at=ago(minutes=29))
+    assert isinstance(decide(make_job(), young, MUTE, NOW, POLICY), Unreachable)
+    just_watched = replace(POLICY, watching_since=ago(minutes=29))
+    assert isinstance(decide(make_job(), never, MUTE, NOW, just_watched), Unreachable)
 
 
 def test_neither_stalled_nor_silent_if_the_platform_was_away() -> None:

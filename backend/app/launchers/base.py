@@ -39,6 +39,7 @@ class Observation:
 
     `found` is False where nothing was ever started. Not alive, found, and neither `exit_code` nor `signal`
     means that the ending went unrecorded: the machine restarted or the supervisor was killed.
+    `stopped` says that the supervisor was asked to end, by the platform or by its host, and passed that on.
     `killed` says that the platform itself sent SIGKILL, `oom_killed` that the kernel ended a process for want of
     memory just before the end, `error` why the trainer could not even be started. `wrote` says that its outbox holds
     reports, delivered or not.
@@ -50,12 +51,13 @@ class Observation:
     oom_killed: bool = False
     ended_at: datetime | None = None
     found: bool = True
+    stopped: bool = False
     killed: bool = False
     error: str | None = None
     handle: Handle | None = None
-
-
     wrote: bool = False
+
+
 @dataclass(frozen=True)
 class CompletedRun:
     """A finished short program. `exit_code` is None when it was ended for taking too long."""
