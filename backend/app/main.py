@@ -61,9 +61,13 @@ def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[No
             print(f"No job starts: {problem.message}", flush=True)
         reconciler = Reconciler(platform)
         app.state.platform, app.state.reconciler = platform, reconciler
+        app.state.probes = health.make_probes(platform)
         platform.writer.start()
         at_the_end.callback(platform.writer.stop)
+        keeper = Keeper(platform)
         if reconciling:
             reconciler.start()
+            keeper.start()
         at_the_end.callback(reconciler.stop)
+        at_the_end.callback(keeper.stop)
         yield
