@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app.db import Database
-from app.errors import AppError, Busy
+from app import faults
+from app.db import Database, trouble
+from app.errors import AppError, Busy, DatabaseUnavailable
 from app.schemas.events import Answer
 from app.services import events
 
@@ -108,6 +108,7 @@ class Writer:
         except Exception as error:
             self._commit_singly(requests, error)
             return
+        faults.reached("event-committed")
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, AppError):
                 request.answer.set_exception(outcome)
@@ -117,17 +118,26 @@ class Writer:
     def _commit_singly(self, requests: list[_Request], error: Exception) -> None:
         """The transaction failed and nothing is stored: only the request at fault may suffer.
 
-        A locked or full SQLite file is nobody's fault, and trying each would wait for its timeout every time.
+        A database that is away, locked or full is nobody's fault, and trying each would wait for its timeout every
+        time; trainers keep what they reported and send it again.
         """
-        locked_or_full = self._database.is_sqlite and isinstance(error, OperationalError)
-        if len(requests) > 1 and not locked_or_full:
+        nobodys_fault = self._is_away(error)
+        if len(requests) > 1 and not nobodys_fault:
             log.warning("a transaction of %d requests failed, writing each alone: %s", len(requests), error)
             for request in requests:
                 self._commit([request])
             return
+        if nobodys_fault:
+            log.warning("%d reports were not stored and will be sent again: %s", len(requests), error)
         for request in requests:
-            log.error("reports of job %d were not stored", request.job_id, exc_info=error)
+            if not nobodys_fault:
+                log.error("reports of job %d were not stored", request.job_id, exc_info=error)
             request.answer.set_exception(error)
+
+    def _is_away(self, error: Exception) -> bool:
+        """A deadlock of PostgreSQL's is not: one request at a time gets through."""
+        found = trouble(error)
+        return isinstance(found, DatabaseUnavailable) or (found is not None and self._database.is_sqlite)
 
     def _outcome(self, session: Session, request: _Request) -> Answer | AppError:
         """The answer or the refusal; `ingest` refuses before it writes anything."""
