@@ -64,10 +64,7 @@ def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[No
         app.state.probes = health.make_probes(platform)
         platform.writer.start()
         at_the_end.callback(platform.writer.stop)
-        keeper = Keeper(platform)
         if reconciling:
             reconciler.start()
-            keeper.start()
         at_the_end.callback(reconciler.stop)
-        at_the_end.callback(keeper.stop)
         yield
