@@ -171,7 +171,7 @@ def _bar(folder: Path) -> None:
     try:
         if not (folder / records.IDENTITY_FILE).exists() and not (folder / records.EXIT_FILE).exists():
             now = datetime.now(UTC).isoformat()
-            records.write_json(folder / records.EXIT_FILE, {"error": "nothing was started for it", "ended_at": now})
+            records.write_json(folder / records.EXIT_FILE, {"barred": True, "ended_at": now})
     finally:
         os.close(lock)
 
@@ -182,6 +182,8 @@ def _ended(ending: dict[str, Any], identity: Handle | None) -> Observation:
         exit_code=ending.get("exit_code"),
         signal=ending.get("signal"),
         oom_killed=bool(ending.get("oom_killed")),
+        found=not ending.get("barred"),
+        stopped=bool(ending.get("stopped")),
         killed=bool(ending.get("killed")),
         error=ending.get("error"),
         ended_at=datetime.fromisoformat(ending["ended_at"]),
