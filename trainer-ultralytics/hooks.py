@@ -43,11 +43,18 @@ class Hooks:
     """What one training tells, and what is known of its progress when it ends."""
 
     def __init__(
-        self, config: TrainConfig, reporter: Reporter, uploads: Uploads, sink: MetricsSink, point: ResumePoint | None
+        self,
+        config: TrainConfig,
+        reporter: Reporter,
+        uploads: Uploads,
+        sink: MetricsSink,
+        point: ResumePoint | None,
+        started: float,
     ) -> None:
+        """`started` is when the attempt did, by time.monotonic."""
         self._config, self._reporter, self._uploads, self._sink, self._point = config, reporter, uploads, sink, point
         self._clock = time.monotonic
-        self._phase_started = self._clock()
+        self._phase_started = started
         self._training_started = self._epoch_started = self._phase_started
         self._epoch, self._step, self._steps = config.epochs, 0, 0
         self._batch_size = config.batch_size
@@ -69,6 +76,7 @@ class Hooks:
     def on_pretrain_routine_end(self, trainer: Any) -> None:
         """Model, data and optimizer are ready, and a resumed training's state is restored."""
         self._leave_if_asked()
+        trainer.validator.args.plots = False  # the last epoch's would be drawn again, for the best model
         if self._point:
             trainer.best_fitness = self._point.best_fitness
         hardware = {**framework.hardware(trainer.device), "workers": trainer.train_loader.num_workers}

@@ -73,6 +73,7 @@ class Attempt:
     """One attempt at a job, from its first report to its last: data, model, loop, results."""
 
     def __init__(self, config: TrainConfig) -> None:
+        self.started = time.monotonic()
         self.config, self.reporter = config, Reporter(config)
         self.online = os.environ.get("YOLO_OFFLINE", "").lower() not in ("1", "true", "yes", "on")
         self.tracker = start_tracking(config, self.reporter, parameters_of(config))
@@ -116,7 +117,7 @@ class Attempt:
         self.leave_if_asked()
         shutil.rmtree(self.config.work_dir / "train", ignore_errors=True)  # of a process before, in a terminal
         arguments = training_arguments(self.config, data, write_model(self.config), weights)
-        self.hooks = Hooks(self.config, self.reporter, self.uploads, self.tracker, point)
+        self.hooks = Hooks(self.config, self.reporter, self.uploads, self.tracker, point, self.started)
         self.trainer = make_trainer(self.config, arguments, self.hooks, point)
         if point and point.epoch >= self.config.epochs:
             finish_training(self.trainer)
