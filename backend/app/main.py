@@ -8,11 +8,12 @@ from fastapi import Depends, FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 
 from app import __version__
-from app.api import catalogue, checkpoints, datasets, health, internal, logs, predictions, system, training
+from app.api import catalogue, checkpoints, collection, datasets, health, internal, logs, predictions, system, training
 from app.api.deps import describe, require_access
 from app.api.errors import handle_errors
 from app.context import build_platform
 from app.errors import Invalid, Unauthorized
+from app.keeper import Keeper
 from app.migrate import migrate
 from app.reconciler import Reconciler
 from app.services import access
@@ -23,7 +24,7 @@ DESCRIPTION = """Train vision models on your own machine: datasets, jobs, checkp
 Every call under `/api/v1` needs the access token that the first start wrote to `var/access.json`. Every refusal
 is `{"error": {"code", "message", "details"}}`; the codes are stable."""
 
-FOR_PEOPLE = (training, logs, checkpoints, datasets, predictions, catalogue, system)
+FOR_PEOPLE = (training, logs, checkpoints, datasets, predictions, catalogue, collection, system)
 
 
 def create_app(settings: Settings | None = None, *, reconciling: bool = True) -> FastAPI:
@@ -64,7 +65,10 @@ def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[No
         app.state.probes = health.make_probes(platform)
         platform.writer.start()
         at_the_end.callback(platform.writer.stop)
+        keeper = Keeper(platform)
         if reconciling:
             reconciler.start()
+            keeper.start()
         at_the_end.callback(reconciler.stop)
+        at_the_end.callback(keeper.stop)
         yield

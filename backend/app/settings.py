@@ -60,6 +60,13 @@ class Settings(BaseSettings):
     retry_backoff_seconds: float = Field(default=10.0, ge=0)
     prediction_timeout_seconds: float = Field(default=180.0, gt=0)
 
+    collection_hours: float = Field(default=24.0, ge=0)
+    retention_work_days: float = Field(default=7.0, ge=0)
+    retention_log_days: float = Field(default=90.0, ge=0)
+    retention_orphan_days: float = Field(default=7.0, ge=0)
+    log_limit_bytes: int = Field(default=10 * 2**30, ge=0)
+    cache_limit_bytes: int = Field(default=50 * 2**30, ge=0)
+
     @model_validator(mode="before")
     @classmethod
     def _pick_storage(cls, values: dict[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,8 @@ _RETRIES: "RetryConfig" = {
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
 }
+_BRISK: "ClientConfig" = {**_PATIENT, "read_timeout": timedelta(seconds=20)}  # somebody waits for what is read
+_FEWER_RETRIES: "RetryConfig" = {**_RETRIES, "retry_timeout": timedelta(seconds=15)}
 _BRIEF: "ClientConfig" = {
     "allow_http": True,
     "connect_timeout": timedelta(seconds=3),
@@ -93,8 +95,8 @@ def check_key(key: str) -> str:
 class Storage(ABC):
     """Objects by key. Raises `NotFound` for a missing one and `StorageUnavailable` when the store does not answer."""
 
-    def __init__(self, store: ObjectStore, where: str) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, where: str, writing: ObjectStore | None = None) -> None:
+        self._store, self._writing = store, writing or store
         self.where = where
 
     def put_file(self, key: str, path: Path) -> None:
@@ -180,7 +182,7 @@ class Storage(ABC):
     def _put(self, key: str, source: Path | bytes | Iterator[bytes], part_size: int) -> None:
         parallel = 1 if isinstance(source, Iterator) else PARALLEL_PARTS
         with self._translated(key):
-            obstore.put(self._store, key, source, chunk_size=part_size, max_concurrency=parallel)
+            obstore.put(self._writing, key, source, chunk_size=part_size, max_concurrency=parallel)
 
     def _chunks(self, key: str, start: int, end: int) -> Iterator[bytes]:
         with self._translated(key):
@@ -189,7 +191,7 @@ class Storage(ABC):
 
     def _delete(self, keys: Sequence[str]) -> None:
         with self._translated(keys[0]), suppress(FileNotFoundError):
-            obstore.delete(self._store, keys)
+            obstore.delete(self._writing, keys)
 
     def _missing(self, key: str) -> str:
         return f"object {key!r} is not in {self.where}"
@@ -222,11 +224,12 @@ class _Bucket(Storage):
             retry_config=retry,
             credential_provider=lambda: _credential(keys),
         )
-        super().__init__(self._open(_PATIENT, _RETRIES), f"bucket {bucket!r} at {endpoint}")
+        where, writing = f"bucket {bucket!r} at {endpoint}", self._open(_PATIENT, _RETRIES)
+        super().__init__(self._open(_BRISK, _FEWER_RETRIES), where, writing)
 
     def impatient(self) -> Storage:
         other = copy.copy(self)
-        other._store = self._open(_BRIEF, _NO_RETRIES)
+        other._store = other._writing = self._open(_BRIEF, _NO_RETRIES)
         return other
 
     def check(self) -> None:
@@ -281,7 +284,8 @@ class _LocalFolder(Storage):
                 obstore.rename(self._store, incoming, key)
             self._flush_names(key)
         except BaseException:
-            (self.folder / incoming).unlink(missing_ok=True)
+            with suppress(OSError):  # the folder may be away as a whole: that is what is raised
+                (self.folder / incoming).unlink()
             raise
 
     def _flush_names(self, key: str) -> None:

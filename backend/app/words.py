@@ -1,6 +1,7 @@
 """The platform's closed vocabularies, spelled once."""
 
 from enum import StrEnum
+from typing import Literal
 
 
 class TaskType(StrEnum):
@@ -54,3 +55,6 @@ class EventSource(StrEnum):
 class CheckpointKind(StrEnum):
     BEST = "best"
     LAST = "last"
+
+
+CollectedKind = Literal["work_folder", "cache", "log", "checkpoints", "artifacts", "dataset", "upload", "leftover"]

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -50,8 +51,16 @@ class Probe:
 
 
 def make_probes(platform: Platform) -> dict[str, Probe]:
-    checks = {"database": platform.database.check, "storage": platform.storage.check}
+    checks: dict[str, Callable[[], object]] = {
+        "database": platform.database.check,
+        "storage": partial(_check_storage, platform),
+    }
     return {name: Probe(name, check) for name, check in checks.items()}
+
+
+def _check_storage(platform: Platform) -> None:
+    platform.storage.check()
+    platform.ownership.require()
 
 
 async def get_probes(request: Request) -> Mapping[str, Probe]:
@@ -81,4 +90,6 @@ async def read_readiness(
     parts = dict(zip(probes, answers, strict=True))
     parts |= {"writer": platform.writer.alive, "reconciler": reconciler.is_alive}
     response.status_code = 200 if all(parts.values()) else 503
-    return Readiness(ready=all(parts.values()), parts=parts)
+    problem = platform.ownership.known_problem
+    problems = [problem.message] if problem else []
+    return Readiness(ready=all(parts.values()), parts=parts, problems=problems)

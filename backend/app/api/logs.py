@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.api.deps import MAX_ID, JobId, PlatformDep, ReadSessionDep, describe
-from app.errors import Invalid, NotFound
+from app.api.deps import MAX_ID, JobId, PlatformDep, describe
+from app.errors import Invalid, NotFound, StorageUnavailable
 from app.schemas.logs import LogPiece
 from app.services import attempts, logs
 
@@ -18,10 +18,14 @@ Offset = Annotated[int | None, Query(ge=0, le=MAX_ID, description="first byte of
 Limit = Annotated[int, Query(ge=1, le=logs.MAX_BYTES, description="bytes of the range, at most")]
 
 
-@router.get("/logs", operation_id="readLogs", summary="Read a trainer's output", responses=describe(NotFound, Invalid))
+@router.get(
+    "/logs",
+    operation_id="readLogs",
+    summary="Read a trainer's output",
+    responses=describe(NotFound, Invalid, StorageUnavailable),
+)
 def read_logs(
     job_id: JobId,
-    session: ReadSessionDep,
     platform: PlatformDep,
     attempt: Number = None,
     tail: Tail = None,
@@ -32,11 +36,10 @@ def read_logs(
     if tail is not None and offset is not None:
         problem = {"field": "tail", "value": tail, "message": "must be left out where offset is given"}
         raise Invalid(f"tail={tail} and offset={offset} exclude each other; give one", fields=[problem])
-    found = attempts.get(session, job_id, attempt)
-    folder, ended = attempts.attempt_dir(platform.settings, job_id, found.number), found.ended_at is not None
-    if ended:
-        logs.check_present(folder, job_id, found.number)
+    with platform.database.read_session() as session:
+        found = attempts.get(session, job_id, attempt)
+    source = logs.find(platform.storage, attempts.attempt_dir(platform.settings, job_id, found.number), found)
     last_lines = DEFAULT_TAIL if tail is None else tail
-    part = logs.tail(folder, last_lines) if offset is None else logs.read(folder, offset, limit)
-    complete = ended and part.next_offset == part.total
+    part = logs.tail(source, last_lines) if offset is None else logs.read(source, offset, limit)
+    complete = found.ended_at is not None and part.next_offset == part.total
     return LogPiece(attempt=found.number, complete=complete, **vars(part))

@@ -14,3 +14,4 @@ class Alive(Shape):
 class Readiness(Shape):
     ready: bool
     parts: dict[str, bool] = Field(description="database, storage, writer, reconciler")
+    problems: list[str] = Field(default=[], description="what a person must do, such as choosing another bucket")

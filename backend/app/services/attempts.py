@@ -92,6 +92,10 @@ def attempt_dir(settings: Settings, job_id: int, number: int) -> Path:
     return records.attempt_folder(settings.data_dir, job_id, number)
 
 
+def cache_dir(settings: Settings) -> Path:
+    return settings.data_dir.resolve() / "cache"
+
+
 def trainer_environment(
     job: Job, attempt: Attempt, version: DatasetVersion, token: str, settings: Settings
 ) -> dict[str, str]:
@@ -115,7 +119,8 @@ def trainer_environment(
 
 def work_environment(settings: Settings, work_dir: Path) -> dict[str, str]:
     """Where a trainer finds objects and may write; the same for training and prediction."""
-    places = {"WORK_DIR": str(work_dir), "HOME": str(work_dir), "CACHE_DIR": str(settings.data_dir.resolve() / "cache")}
+    places = {"WORK_DIR": str(work_dir), "HOME": str(work_dir), "CACHE_DIR": str(cache_dir(settings))}
+    places["CACHE_LIMIT_BYTES"] = str(settings.cache_limit_bytes)
     return places | {"PYTHONUNBUFFERED": "1"} | settings.storage_environment()
 
 

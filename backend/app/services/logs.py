@@ -1,15 +1,21 @@
-"""A trainer's output, read by byte range or from its end while it grows. Memory is bounded whatever its size.
+"""A trainer's output, read by byte range or from its end, while it grows and after. Memory is bounded.
+
+It is in rotated files while the attempt's folder is there, and in one object of the storage from some time after its
+end on (see log_archive.py).
 
 Offsets are logical: they count from the first byte ever printed, also after the oldest files were removed.
 """
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from app.errors import Invalid, NotFound
 from app.launchers.records import LOG_FOLDER
+from app.models import Attempt
+from app.storage import Storage
 
 MAX_BYTES = 2**20
 MAX_LINES = 10_000
@@ -28,7 +34,37 @@ class LogPart:
 
 
 @dataclass(frozen=True)
-class _Segment:
+class StoredLog:
+    """An object of the storage with the bytes from `start` on."""
+
+    storage: Storage
+    key: str
+    start: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+    def read(self, start: int, length: int) -> bytes:
+        return b"".join(self.storage.stream(self.key, start, length))
+
+
+Source = Path | StoredLog  # an attempt's folder, or its log in storage
+
+
+class _Segment(Protocol):
+    """A run of bytes at a logical offset. `read` counts from the segment's own first byte."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    def read(self, start: int, length: int) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _File:
     start: int
     size: int
     path: Path
@@ -37,10 +73,47 @@ class _Segment:
     def end(self) -> int:
         return self.start + self.size
 
+    def read(self, start: int, length: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
 
-def read(attempt_dir: Path, offset: int, limit: int) -> LogPart:
-    """At most `limit` bytes from `offset`, or from the oldest that is still there. Invalid beyond the end."""
+
+def find(storage: Storage, attempt_dir: Path, attempt: Attempt) -> Source:
+    """Where the attempt's log is. NotFound, with the reason, if it has ended and has none."""
+    if attempt.ended_at is None or (attempt_dir / LOG_FOLDER).is_dir():
+        return attempt_dir
+    who = f"attempt {attempt.number} of job {attempt.job_id}"
+    if attempt.log_removed_at is not None:
+        day = attempt.log_removed_at.date().isoformat()
+        raise NotFound(f"the log of {who} was collected on {day} (RETENTION_LOG_DAYS, LOG_LIMIT_BYTES)")
+    if attempt.log_start is None or attempt.log_size is None:
+        raise NotFound(f"{who} has no log: it never started, or its folder was removed")
+    return StoredLog(storage, stored_key(attempt.job_id, attempt.number), attempt.log_start, attempt.log_size)
+
+
+def stored_key(job_id: int, number: int) -> str:
+    """Beside the folder artifacts/job-{id}/attempt-{n}/, whose names are the trainer's."""
+    return f"artifacts/job-{job_id}/attempt-{number}.log"
+
+
+def bounds(attempt_dir: Path) -> tuple[int, int] | None:
+    """The offsets of the oldest byte that is there and of the end; None if nothing was ever started."""
+    if not (attempt_dir / LOG_FOLDER).is_dir():
+        return None
     segments = _segments(attempt_dir)
+    return (segments[0].start, segments[-1].end) if segments else (0, 0)
+
+
+def chunks(attempt_dir: Path, start: int, end: int) -> Iterator[bytes]:
+    segments = _segments(attempt_dir)
+    for first in range(start, end, BLOCK_BYTES):
+        yield _bytes(segments, first, min(end, first + BLOCK_BYTES))[1]
+
+
+def read(source: Source, offset: int, limit: int) -> LogPart:
+    """At most `limit` bytes from `offset`, or from the oldest that is still there. Invalid beyond the end."""
+    segments = _segments(source)
     total = segments[-1].end if segments else 0
     if offset > total:
         problem = {"field": "offset", "value": offset, "message": f"must be at most {total}, the log's end"}
@@ -49,9 +122,9 @@ def read(attempt_dir: Path, offset: int, limit: int) -> LogPart:
     return _part(segments, start, min(total, start + min(limit, MAX_BYTES)), total)
 
 
-def tail(attempt_dir: Path, lines: int) -> LogPart:
+def tail(source: Source, lines: int) -> LogPart:
     """The last `lines` lines, as far as they fit into MAX_BYTES."""
-    segments = _segments(attempt_dir)
+    segments = _segments(source)
     total = segments[-1].end if segments else 0
     start = _start_of_lines(segments, total, min(lines, MAX_LINES)) if segments and lines else total
     return _part(segments, start, total, total)
@@ -62,24 +135,20 @@ def last_lines(attempt_dir: Path, lines: int) -> list[str]:
     return [line[:MAX_TAIL_LINE] for line in tail(attempt_dir, lines).text.splitlines()[-lines:]]
 
 
-def check_present(attempt_dir: Path, job_id: int, number: int) -> None:
-    """NotFound if an attempt that has ended has no log."""
-    if not (attempt_dir / LOG_FOLDER).is_dir():
-        raise NotFound(f"attempt {number} of job {job_id} has no log: it never started, or its folder was removed")
-
-
-def _segments(attempt_dir: Path) -> list[_Segment]:
-    """The files that exist, oldest first."""
+def _segments(source: Source) -> Sequence[_Segment]:
+    """What there is, oldest first."""
+    if isinstance(source, StoredLog):
+        return [source]
     found = []
-    for path in sorted((attempt_dir / LOG_FOLDER).glob("*.log")):
+    for path in sorted((source / LOG_FOLDER).glob("*.log")):
         try:
-            found.append(_Segment(int(path.stem), path.stat().st_size, path))
+            found.append(_File(int(path.stem), path.stat().st_size, path))
         except FileNotFoundError:
             continue  # rotated away just now
     return found
 
 
-def _part(segments: list[_Segment], start: int, end: int, total: int) -> LogPart:
+def _part(segments: Sequence[_Segment], start: int, end: int, total: int) -> LogPart:
     """Never cuts a character in two: what is left of one at the end comes with the next read."""
     start, data = _bytes(segments, start, end)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -90,7 +159,7 @@ def _part(segments: list[_Segment], start: int, end: int, total: int) -> LogPart
     return LogPart(start, start + len(data) - pending, total, text)
 
 
-def _bytes(segments: list[_Segment], start: int, end: int) -> tuple[int, bytes]:
+def _bytes(segments: Sequence[_Segment], start: int, end: int) -> tuple[int, bytes]:
     """The bytes, and where they begin: later than asked where a file was rotated away meanwhile."""
     found = bytearray()
     begin = start
@@ -98,16 +167,15 @@ def _bytes(segments: list[_Segment], start: int, end: int) -> tuple[int, bytes]:
         if segment.end <= start or segment.start >= end:
             continue
         try:
-            with segment.path.open("rb") as file:
-                file.seek(max(0, start - segment.start))
-                found += file.read(min(end, segment.end) - max(start, segment.start))
+            first = max(start, segment.start)
+            found += segment.read(first - segment.start, min(end, segment.end) - first)
         except FileNotFoundError:
             found.clear()
             begin = segment.end
     return min(begin, end), bytes(found)
 
 
-def _start_of_lines(segments: list[_Segment], total: int, lines: int) -> int:
+def _start_of_lines(segments: Sequence[_Segment], total: int, lines: int) -> int:
     """Where the last `lines` lines begin. A newline at the very end belongs to the last of them."""
     wanted = lines + 1 if _bytes(segments, total - 1, total)[1] == b"\n" else lines
     first = max(segments[0].start, total - MAX_BYTES)
@@ -122,7 +190,7 @@ def _start_of_lines(segments: list[_Segment], total: int, lines: int) -> int:
     return first
 
 
-def _blocks_backwards(segments: list[_Segment], first: int, total: int) -> Iterator[tuple[int, bytes]]:
+def _blocks_backwards(segments: Sequence[_Segment], first: int, total: int) -> Iterator[tuple[int, bytes]]:
     end = total
     while end > first:
         start = max(first, end - BLOCK_BYTES)

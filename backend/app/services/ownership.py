@@ -47,16 +47,26 @@ class Ownership:
                 self._try()
             return self._problem
 
+    @property
+    def known_problem(self) -> AppError | None:
+        """What was seen last, without looking."""
+        return self._problem
+
     def require(self) -> None:
         """Raises the problem if there is one."""
         if problem := self.problem():
             raise problem
 
     def verify(self) -> None:
-        """As `require`, looking again: before objects are deleted by what the database does not know."""
+        """As `require`, looking again: before objects are deleted because the database does not know them."""
         with self._lock:
+            held = self._holds
             self._try()
-        self.require()
+            problem = self._problem
+            if held and isinstance(problem, StorageUnavailable):
+                self._holds, self._problem = True, None  # it is away, which does not make it another's
+        if problem:
+            raise problem
 
     def _try(self) -> None:
         with self._database.read_session() as session:

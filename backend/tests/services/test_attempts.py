@@ -129,7 +129,7 @@ def test_trainer_is_told_everything(tmp_path: Path) -> None:
         "RESUME": KEY,
         "RESUME_SHA256": factories.SHA256,
         "SAVE_PERIOD": "1",
-        "GRACE_PERIOD": "30",
+        "GRACE_PERIOD": "8",
         "CALLBACK_URL": "http://127.0.0.1:8000/internal/training/12",
         "INTERNAL_AUTH_TOKEN": "t",
         "STORAGE_TYPE": "local",
@@ -140,6 +140,7 @@ def test_trainer_is_told_everything(tmp_path: Path) -> None:
         "WORK_DIR": work,
         "HOME": work,
         "CACHE_DIR": str(tmp_path / "cache"),
+        "CACHE_LIMIT_BYTES": str(50 * 2**30),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -1,10 +1,15 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.errors import Invalid, NotFound
+from app.models import Attempt
 from app.services import logs
 from app.services.logs import LogPart, last_lines, read, tail
+from app.settings import Settings
+from app.storage import Storage, open_storage
+from tests import factories
 
 
 def make_log(attempt_dir: Path, *pieces: bytes, start: int = 0) -> Path:
@@ -103,6 +108,46 @@ def test_file_rotated_away_while_reading_is_a_gap(tmp_path: Path, monkeypatch: p
     assert read(tmp_path, 1, 100) == LogPart(6, 9, 9, "ghi")
 
 
-def test_not_found_if_an_ended_attempt_has_no_log(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="attempt 2 of job 7 has no log"):
-        logs.check_present(tmp_path, 7, 2)
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    values: dict[str, Any] = {"_env_file": None, "storage_path": tmp_path / "storage"}
+    return open_storage(Settings(**values))
+
+
+def test_stored_log_reads_as_the_files_did(tmp_path: Path, storage: Storage) -> None:
+    text = "".join(f"line {number} öß한\n" for number in range(20_000)).encode()
+    make_log(tmp_path, text[:99_999], text[99_999:200_001], text[200_001:], start=1000)
+    start, end = logs.bounds(tmp_path) or (0, 0)
+    storage.put_stream("log", logs.chunks(tmp_path, start, end))
+    assert storage.get_bytes("log") == text
+    stored = logs.StoredLog(storage, "log", start, end - start)
+    for offset in (0, 1000, 1001, 150_000, end):
+        assert read(stored, offset, 100_000) == read(tmp_path, offset, 100_000)
+    for lines in (0, 1, 200, 10_000):
+        assert tail(stored, lines) == tail(tmp_path, lines)
+    with pytest.raises(Invalid, match="beyond the log's end"):
+        read(stored, end + 1, 1)
+
+
+def test_silent_trainer_has_an_empty_log(tmp_path: Path, storage: Storage) -> None:
+    make_log(tmp_path, b"")
+    stored = logs.StoredLog(storage, "nowhere", 0, 0)
+    assert logs.bounds(tmp_path) == (0, 0)
+    assert read(stored, 0, 10) == tail(stored, 10) == LogPart(0, 0, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "attempt 2 of job 7 has no log"),
+        ({"log_size": 0}, "has no log"),
+        (
+            {"log_start": 0, "log_size": 9, "log_removed_at": factories.NOW},
+            r"collected on 2026-11-23 \(RETENTION_LOG_DAYS",
+        ),
+    ],
+)
+def test_not_found_says_why_there_is_no_log(tmp_path: Path, storage: Storage, fields: Any, said: str) -> None:
+    attempt = Attempt(job_id=7, number=2, ended_at=factories.NOW, **fields)
+    with pytest.raises(NotFound, match=said):
+        logs.find(storage, tmp_path, attempt)

@@ -135,7 +135,10 @@ def test_jobs_wait_and_nothing_is_registered_or_deleted_in_the_bucket_of_another
         assert other.delete(f"/api/v1/jobs/{ended}").status_code == 409
         Reconciler(theirs).tick(factories.NOW)
         told = other.get(f"/api/v1/jobs/{waiting}").json()
+        ready = other.get("/readyz")
     assert told["status"] == "pending" and "belongs to installation" in told["pending_reason"]
+    assert ready.status_code == 503 and ready.json()["parts"]["storage"] is False
+    assert "set another STORAGE_BUCKET, or restore the database" in ready.json()["problems"][0]
     assert client.get("/readyz").json()["parts"]["storage"] is True
 
 
