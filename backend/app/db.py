@@ -17,7 +17,7 @@ from app.errors import AppError, DatabaseBusy, DatabaseUnavailable
 
 BUSY_TIMEOUT_SECONDS = 15  # less than a trainer waits for its answer
 CHECK_SECONDS = 2
-POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 40}  # more than there are threads that ask
+POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 40}  # who waits for the storage holds none
 _BUSY_STATES = ("40", "55P03")  # PostgreSQL rolled back a deadlock or the like, or a lock was not to be had
 _PATIENCE = {  # a host that is gone without a word is noticed
     "connect_timeout": 5,

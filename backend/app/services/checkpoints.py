@@ -47,6 +47,7 @@ def open_checkpoint(session: Session, storage: Storage, job_id: int, kind: Check
     found = attempts.newest_checkpoint(session, job_id, kind)
     if found is None:
         raise NotFound(f"job {job_id} has no {kind} checkpoint yet")
+    session.close()  # its connection is not held while the storage is asked, which may hang
     return _open(storage, found, f"job-{job_id}-{kind}{PurePosixPath(found.key).suffix}", f"checkpoints/job-{job_id}/")
 
 
@@ -54,6 +55,7 @@ def open_artifact(session: Session, storage: Storage, job_id: int, artifact_id: 
     found = session.scalar(select(Artifact).where(Artifact.job_id == job_id, Artifact.id == artifact_id))
     if found is None:
         raise NotFound(f"job {job_id} has no artifact {artifact_id}")
+    session.close()
     return _open(storage, found, PurePosixPath(found.key).name, f"artifacts/job-{job_id}/")
 
 
