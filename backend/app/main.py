@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 
@@ -24,6 +25,7 @@ DESCRIPTION = """Train vision models on your own machine: datasets, jobs, checkp
 Every call under `/api/v1` needs the access token that the first start wrote to `var/access.json`. Every refusal
 is `{"error": {"code", "message", "details"}}`; the codes are stable."""
 
+THREADS = 100  # who waits for a hanging storage holds one for half a minute; the others still want theirs
 FOR_PEOPLE = (training, logs, checkpoints, datasets, predictions, catalogue, collection, system)
 
 
@@ -36,6 +38,7 @@ def create_app(settings: Settings | None = None, *, reconciling: bool = True) ->
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = THREADS
         async with contextmanager_in_threadpool(_running(app, chosen, reconciling)):
             yield
 
