@@ -12,7 +12,7 @@ class Scale:
     images: int = 320
     canvas: int = 160
     image_size: int = 128
-    epochs: int = 5
+    epochs: int = 3
     load_seconds: float = 15.0
     warm_up_seconds: float = 2.0
 
