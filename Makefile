@@ -13,7 +13,7 @@ environment = $(1:%=%/.venv/.ready)
 
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: help demo run test test-slow lint fix types e2e bench clean setup sample sync-utils lock
+.PHONY: help demo run test test-slow soak lint fix types e2e bench clean setup sample sync-utils lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +26,12 @@ demo: $(call environment,backend client trainer-ultralytics samples tracking) ##
 run: $(call environment,backend client trainer-ultralytics tracking) ## start the platform: backend, trainers, MLflow
 	@client/.venv/bin/python scripts/run_platform.py
 
-test: $(CHECKED:%=test-%) test-e2e ## run every part's tests, the slow ones left out
+test: $(CHECKED:%=test-%) test-e2e test-chaos ## run every part's tests, the slow ones left out
 
-test-slow: $(CHECKED:%=test-slow-%) test-slow-e2e ## run the tests that take longer
+test-slow: $(CHECKED:%=test-slow-%) test-slow-e2e test-slow-chaos ## run the tests that take longer
+
+soak: $(call environment,backend samples testing trainer-ultralytics) ## kill everything at random, then compare (SECONDS=1800 SEED= JOBS=4)
+	@env PYTHONPATH=.:tests SECONDS=$(or $(SECONDS),1800) SEED=$(SEED) JOBS=$(or $(JOBS),4) testing/.venv/bin/python -m chaos.soak
 
 lint: lint-ruff lint-imports lint-utils ## check style, layers and copies; changes nothing
 
@@ -62,7 +65,7 @@ lock: .tools/python ## lock the dependencies of every part anew (ARGS="--upgrade
 ## the parts of the targets above
 
 .SECONDEXPANSION:
-.PHONY: lint-ruff lint-imports lint-utils test-e2e test-slow-e2e
+.PHONY: lint-ruff lint-imports lint-utils test-e2e test-slow-e2e test-chaos test-slow-chaos
 
 test-%: $$(call environment,$$* testing)
 	@echo "$*: tests" && cd $* && .venv/bin/python -m pytest -m 'not slow'
@@ -77,6 +80,12 @@ test-e2e: $(call environment,$(PARTS))
 
 test-slow-e2e: $(call environment,$(PARTS))
 	@echo "e2e: slow tests" && cd e2e && ../testing/.venv/bin/python -m pytest -m slow
+
+test-chaos: $(call environment,backend samples testing trainer-ultralytics)
+	@echo "chaos: tests" && cd tests/chaos && ../../testing/.venv/bin/python -m pytest -m 'not slow'
+
+test-slow-chaos: $(call environment,backend samples testing trainer-ultralytics)
+	@echo "chaos: slow tests" && cd tests/chaos && ../../testing/.venv/bin/python -m pytest -m slow
 
 types-%: $$(call environment,$$*)
 	@echo "$*: types" && cd $* && .venv/bin/python -m mypy

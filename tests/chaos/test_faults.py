@@ -1,0 +1,28 @@
+"""The backend dies between two steps of a launch: exactly one trainer works, or none, and never two."""
+
+import signal
+
+import pytest
+
+from chaos.invariants import check
+from chaos.world import World
+from e2e.waiting import eventually
+
+STEPS = {  # the step after which it dies, and which attempts had a trainer
+    "row-created": [2],
+    "spawned": [1],
+    "handle-recorded": [1],
+    "event-committed": [1],
+}
+
+
+@pytest.mark.parametrize(("step", "trained"), STEPS.items(), ids=STEPS)
+def test_one_trainer_at_most_if_backend_dies_at_a_step(world: World, step: str, trained: list[int]) -> None:
+    process = world.spawn(VISION_FAULT=step)
+    eventually(world.answers, "the backend")
+    job = world.submit(epochs=2, max_retries=0, pace=0.02)
+    assert process.wait(30) == -signal.SIGKILL
+    world.start()
+    assert world.wait_until_ended(job) == {job: "completed"}
+    check(world.truth(), world.database.rows()).raise_if_any()
+    assert [told.attempt for told in world.truth() if told.job == job] == trained
