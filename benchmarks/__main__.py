@@ -1,4 +1,4 @@
-"""`python -m benchmarks [overhead] [start] [ingestion]`: each, or all, prints one table and writes JSON."""
+"""`python -m benchmarks [overhead] [start] [ingestion] [away]`: each, or all, prints one table and writes JSON."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import ingestion, overhead, start
+from benchmarks import away, ingestion, overhead, start
 from benchmarks.report import Report, save, show
 from benchmarks.scale import Scale
 
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[Scale, Path], Report]] = {
     "overhead": overhead.measure,
     "start": start.measure,
     "ingestion": ingestion.measure,
+    "away": away.measure,
 }
 
 

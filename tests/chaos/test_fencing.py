@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import httpx
 
@@ -11,7 +12,7 @@ from chaos.world import World
 from e2e.waiting import eventually
 
 SUPERSEDED = 4
-IDLE = {"ending": "idle", "pace": 0.02, "steps": 5}
+IDLE: dict[str, Any] = {"ending": "idle", "pace": 0.02, "steps": 5}
 LATE = {"sequence": 999, "time": "2026-11-23T10:00:00Z", "type": "warning", "code": "LATE", "message": "too late"}
 STRANGER = "import signal; print('here', flush=True); signal.pause()"
 

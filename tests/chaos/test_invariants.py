@@ -22,7 +22,7 @@ def make_truth() -> Told:
 
 
 def make_rows() -> Rows:
-    common = {"job_id": 1, "attempt": 1}
+    common: dict[str, Any] = {"job_id": 1, "attempt": 1}
     trainer = {"source": "trainer", "type": "metrics"} | common
     events = [trainer | {"position": n, "sequence": n, "payload": _payload(n)} for n in (1, 2, 3)]
     ending = {"position": 4, "source": "platform", "type": "status", "sequence": None, "payload": {"to": "completed"}}

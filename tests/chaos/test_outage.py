@@ -1,11 +1,13 @@
 """The backend is away for half an hour, with every wait of the reporting a hundred times shorter."""
 
+from typing import Any
+
 from chaos.invariants import check
 from chaos.world import World
 
 FASTER = 0.01
 STEPS_AWAY = 1800  # one a second for half an hour
-REPORTS = {"pace": FASTER, "pause": 0.004, "steps": 100}
+REPORTS: dict[str, Any] = {"pace": FASTER, "pause": 0.004, "steps": 100}
 
 
 def test_nothing_lost_if_backend_is_away_for_half_an_hour(world: World) -> None:
