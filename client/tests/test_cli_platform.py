@@ -21,6 +21,22 @@ def test_models_are_listed_with_their_settings(vision: Vision) -> None:
     assert vision.json("models")["items"][0]["name"] == "scripted"
 
 
+def test_collection_is_listed_first_and_then_done(vision: Vision) -> None:
+    left = vision.backend.folder / "var/uploads/upload-left"
+    left.mkdir(parents=True)
+    (left / "upload.zip").write_bytes(b"x" * 5000)
+    for path in (left / "upload.zip", left):
+        os.utime(path, (0, 0))
+    [item] = vision.json("gc", "--dry-run")["items"]
+    assert (item["kind"], item["what"]) == ("upload", "uploads/upload-left") and item["reason"].startswith(
+        "left behind"
+    )
+    shown = vision("gc", "--dry-run").stdout
+    assert "uploads/upload-left" in shown and "left behind" in shown and "would go" in shown and left.exists()
+    assert "removed" in vision("gc").stdout and not left.exists()
+    assert "nothing to collect" in vision("gc").stderr and vision.json("gc")["items"] == []
+
+
 def test_login_is_stored_once_it_works(vision: Vision, tmp_path: Path) -> None:
     access = json.loads(vision.backend.access_file.read_text())
     environment = {"VISION_ACCESS_FILE": None, "HOME": str(tmp_path)}

@@ -22,6 +22,7 @@ from vision_client.transport import Transport
 CHUNK = 1 << 20
 UPLOAD_TIMEOUT = httpx.Timeout(60, read=3600)  # the platform checks and stores the archive before it answers
 PREDICTION_TIMEOUT = httpx.Timeout(60, read=600)  # a trainer loads its framework and the checkpoint first
+COLLECTION_TIMEOUT = httpx.Timeout(60, read=3600)  # it looks at every object in storage
 
 Advance = Callable[[int], None]
 
@@ -145,6 +146,12 @@ class Client(Transport):
 
     def system(self) -> models.System:
         return models.System.model_validate(self.json("GET", "/api/v1/system"))
+
+    def collect(self, *, dry_run: bool = True) -> models.Collection:
+        """Remove what is old and not in use; with `dry_run` only list it, and why it would go."""
+        query = {"dry_run": str(dry_run).lower()}
+        answer = self.json("POST", "/api/v1/collection", params=query, timeout=COLLECTION_TIMEOUT)
+        return models.Collection.model_validate(answer)
 
     def is_ready(self) -> bool:
         """Whether database, storage, writer and reconciler all work; raises Unreachable when nothing answers."""

@@ -222,6 +222,21 @@ class System(Shape):
     docs_url: str | None = None
 
 
+class CollectedItem(Shape):
+    """Something that went, or would go: a path in the platform's data folder or a key in storage."""
+
+    kind: str
+    what: str
+    bytes: int
+    reason: str
+
+
+class Collection(Shape):
+    dry_run: bool
+    items: list[CollectedItem]
+    problems: list[str] = []
+
+
 class Keypoint(Shape):
     x: float
     y: float

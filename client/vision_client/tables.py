@@ -45,6 +45,13 @@ def datasets(items: Iterable[models.Dataset]) -> Table:
     return table
 
 
+def collection(items: Iterable[models.CollectedItem]) -> Table:
+    table = _table("kind", "size", "what", "why")
+    for item in items:
+        table.add_row(formatting.words(item.kind), formatting.size(item.bytes), Text(item.what), Text(item.reason))
+    return table
+
+
 def checkpoints(items: Iterable[models.Checkpoint]) -> Table:
     table = _table("kind", "epoch", "attempt", "size", "metrics", "key", "sha256", "stored")
     for item in items:

@@ -39,7 +39,8 @@ WAKES = [Depends(wake_reconciler)]
 def submit_job(request: shapes.JobCreate, session: WriteSessionDep, platform: PlatformDep) -> shapes.Job:
     """Stores the job as pending. Everything is checked first; on refusal nothing is stored."""
     gpus = slots.count(slots.slots_of_machine(platform.settings.slots), slots.GPU)
-    resolved = submission.resolve(session, request, platform.catalogue, gpus)
+    missing = submission.are_weights_missing(platform.storage, request.weights)  # asked before the session begins
+    resolved = submission.resolve(session, request, platform.catalogue, gpus, weights_missing=missing)
     return _shape(jobs.create(session, resolved, _now()), platform)
 
 

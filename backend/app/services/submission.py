@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.errors import Invalid, NotFound
+from app.errors import Invalid, NotFound, StorageUnavailable
 from app.models import Dataset
 from app.schemas.jobs import JobCreate
 from app.services import datasets
-from app.storage import check_key
+from app.storage import Storage, check_key
 from app.trainers import Catalogue, Task, Trainer
 
 IMAGE_SIZE_STEP = 32
@@ -41,7 +41,19 @@ class ResolvedJob:
     max_retries: int
 
 
-def resolve(session: Session, request: JobCreate, catalogue: Catalogue, gpu_slots: int) -> ResolvedJob:
+def are_weights_missing(storage: Storage, weights: str) -> bool:
+    """Whether the storage knows no such key. Where it does not answer, the trainer will tell (WEIGHTS_MISSING)."""
+    if not weights.startswith(WEIGHTS_FOLDERS):
+        return False
+    try:
+        return storage.impatient().size(weights) is None
+    except (Invalid, StorageUnavailable):
+        return False
+
+
+def resolve(
+    session: Session, request: JobCreate, catalogue: Catalogue, gpu_slots: int, *, weights_missing: bool = False
+) -> ResolvedJob:
     """The job to store. `Invalid` with `details.fields`: each field, its value, what is wrong and what is allowed."""
     problems = _Problems()
     trainer = _trainer(request, catalogue, problems)
@@ -52,6 +64,8 @@ def resolve(session: Session, request: JobCreate, catalogue: Catalogue, gpu_slot
     version = _dataset_version(request, dataset, problems) if dataset else 0
     _check_image_size(request.image_size, problems)
     _check_weights(request.weights, problems)
+    if weights_missing:
+        problems.add("weights", request.weights, "is not in storage; put it there, or choose another key")
     _check_hyperparameters(request.hyperparameters, trainer, problems)
     gpus = _gpus(request.gpus, trainer, gpu_slots, problems)
     problems.raise_if_any()

@@ -46,6 +46,24 @@ def add_dataset(platform: Platform) -> str:
         return factories.dataset(session).id
 
 
+def test_weights_must_be_in_storage(client: TestClient, platform: Platform) -> None:
+    request = REQUEST | {"dataset_id": add_dataset(platform), "weights": "weights/mine.pt"}
+    answer = client.post("/api/v1/jobs", json=request | {"gpus": 7})
+    problems = answer.json()["error"]["details"]["fields"]
+    assert [problem["field"] for problem in problems] == ["weights", "gpus"]
+    assert "is not in storage" in problems[0]["message"]
+    platform.storage.put_bytes("weights/mine.pt", b"x")
+    assert client.post("/api/v1/jobs", json=request).status_code == 201
+
+
+def test_weights_are_the_trainers_matter_if_the_storage_is_away(client: TestClient, platform: Platform) -> None:
+    bucket = platform.settings.storage_folder
+    bucket.rename(bucket.with_name("away"))
+    bucket.write_text("not a folder")
+    request = REQUEST | {"dataset_id": add_dataset(platform), "weights": "weights/mine.pt"}
+    assert client.post("/api/v1/jobs", json=request).status_code == 201
+
+
 def test_stores_a_pending_job_if_the_request_is_good(client: TestClient, platform: Platform) -> None:
     dataset_id = add_dataset(platform)
     response = client.post("/api/v1/jobs", json=REQUEST | {"dataset_id": dataset_id, "hyperparameters": {}})

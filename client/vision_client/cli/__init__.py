@@ -26,6 +26,7 @@ app.command("predict")(predictions.predict)
 app.command("checkpoints")(predictions.checkpoints)
 app.command("models")(platform.models)
 app.command("status")(platform.status)
+app.command("gc")(platform.gc)
 app.command("login")(platform.login)
 
 

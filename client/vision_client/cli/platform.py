@@ -1,4 +1,4 @@
-"""`vision login`, `vision status` and `vision models`."""
+"""`vision login`, `vision status`, `vision models` and `vision gc`."""
 
 from typing import Annotated
 
@@ -7,7 +7,8 @@ import typer
 from vision_client import formatting, tables
 from vision_client.access import Access, store_login
 from vision_client.api import Client
-from vision_client.cli.common import JsonOption, connect
+from vision_client.cli.common import REFUSED, JsonOption, connect
+from vision_client.models import Collection
 from vision_client.output import emit, note, say, show
 from vision_client.transport import checked_url
 
@@ -47,6 +48,21 @@ def status(as_json: JsonOption = False) -> None:
         say(f"  MLflow: {system.mlflow_url}")
 
 
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go, and why.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what is old and not in use: work folders, caches, logs, objects of deleted jobs. It runs daily, too."""
+    with connect() as client:
+        collection = client.collect(dry_run=dry_run)
+    if as_json:
+        emit(collection)
+    else:
+        _show_collection(collection)
+    if collection.problems:
+        raise typer.Exit(REFUSED)
+
+
 def models(as_json: JsonOption = False) -> None:
     """What can be trained: frameworks, tasks and models."""
     with connect() as client:
@@ -61,3 +77,14 @@ def models(as_json: JsonOption = False) -> None:
         say(f"  --set: {settings or formatting.NOTHING}")
     for problem in catalogue.problems:
         note(f"{problem.folder} is not offered: {problem.reason}", style="yellow")
+
+
+def _show_collection(collection: Collection) -> None:
+    if collection.items:
+        show(tables.collection(collection.items))
+        together = formatting.size(sum(item.bytes for item in collection.items))
+        say(f"{together} would go; `vision gc` removes it." if collection.dry_run else f"{together} removed.")
+    else:
+        note("There is nothing to collect.")
+    for problem in collection.problems:
+        note(problem, style="red")

@@ -195,6 +195,15 @@ def print_lines(reports: Reports) -> None:
     complete(reports)
 
 
+def flood(reports: Reports) -> None:
+    """Print so many megabytes as fast as they are taken."""
+    piece = (b"x" * 99 + b"\n") * 10_000
+    for _ in range(SCRIPT["megabytes"]):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
+    complete(reports)
+
+
 def kill_itself(reports: Reports) -> None:
     reports.send("status", status="running")
     os.kill(os.getpid(), SCRIPT.get("signal", signal.SIGKILL))
@@ -262,6 +271,7 @@ BEHAVIOURS = {
     "fill_disk": fill_disk,
     "leave_child": leave_child,
     "print": print_lines,
+    "flood": flood,
     "kill_itself": kill_itself,
     "exhaust_memory": exhaust_memory,
 }
