@@ -17,7 +17,7 @@ REPORTS = {"pause": 0.05, "pace": 0.05, "until_told": True, "save": False}
 
 
 def test_nothing_lost_if_backend_is_killed_while_jobs_report(tmp_path: Path) -> None:
-    _survive_kills(tmp_path, kills=4, jobs=4)
+    _survive_kills(tmp_path, kills=3, jobs=4)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import httpx
+import pytest
 
 from chaos.invariants import check
 from chaos.world import World
@@ -39,6 +40,7 @@ def test_superseded_attempt_stops_and_writes_nothing_more(world: World) -> None:
     assert world.wait_until_ended(job) == {job: "cancelled"}
 
 
+@pytest.mark.slow
 def test_not_adopted_if_its_process_id_belongs_to_a_stranger(world: World) -> None:
     world.start()
     job = world.submit(epochs=1, max_retries=1, pause=0.05, pace=0.05, until_told=True)

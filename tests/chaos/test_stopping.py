@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from chaos.invariants import check
 from chaos.world import World, world
 from e2e.backend import BACKEND
@@ -68,6 +69,7 @@ def test_job_ends_waits_or_retries_if_stopped_by_different_hands(tmp_path: Path)
         assert all(told.resume for told in platform.truth() if told.attempt == 2)
 
 
+@pytest.mark.slow
 def test_stopped_attempts_end_in_haste_if_the_trainer_ignores_its_host(world: World) -> None:
     """A drained host gives the grace period and no more; the job waits again all the same."""
     world.start(GRACE_PERIOD_SECONDS="1")
