@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from chaos.invariants import check
 from chaos.world import World, world
 from e2e.backend import BACKEND
