@@ -9,9 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Failure:
+    """`pause` lengthens the wait before a retry: what is away comes back later than what fell over."""
+
     cause: str
     advice: str
     retryable: bool
+    pause: int = 1
 
 
 FAILURES: dict[str, Failure] = {
@@ -54,6 +57,7 @@ FAILURES: dict[str, Failure] = {
         "The object storage did not answer or refused.",
         "Check that it runs and that its keys and free space suffice.",
         retryable=True,
+        pause=12,  # with the default retries, an outage of ten minutes is outlasted
     ),
     "DISK_FULL": Failure(
         "The trainer's disk is full.",

@@ -208,7 +208,7 @@ def _retry_or_fail(job: Job, outcome: str, failure: dict[str, Any], now: datetim
             outcome, Trigger.FAIL, f"{code}; {job.retries} of {job.max_retries} retries used", failure, job.retries
         )
     retries = job.retries + 1
-    wait = min(policy.longest_backoff, policy.backoff * 2**job.retries)
+    wait = min(policy.longest_backoff, policy.backoff * failures.lookup(code).pause * 2**job.retries)
     return End(outcome, Trigger.REQUEUE, f"{code}; retry {retries} of {job.max_retries}", failure, retries, now + wait)
 
 

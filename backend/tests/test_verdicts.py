@@ -202,6 +202,13 @@ def test_waits_longer_if_it_failed_more_often(retries: int, seconds: int) -> Non
     assert decided.changes == {"retries": retries + 1, "not_before": NOW + timedelta(seconds=seconds)}
 
 
+@pytest.mark.parametrize(("retries", "seconds"), [(0, 120), (1, 240), (9, 600)])
+def test_waits_longer_if_the_storage_is_away(retries: int, seconds: int) -> None:
+    job, said = make_job(retries=retries, max_retries=20), make_attempt(**said_failed("STORAGE_ERROR"))
+    decided = decide(job, said, exited(1), NOW, POLICY)
+    assert isinstance(decided, End) and decided.not_before == NOW + timedelta(seconds=seconds)
+
+
 def test_no_retry_counted_if_preempted() -> None:
     decided = decide(make_job(**PREEMPT, retries=1), make_attempt(), exited(3), NOW, POLICY)
     assert isinstance(decided, End) and decided.changes == {"retries": 1, "not_before": None}

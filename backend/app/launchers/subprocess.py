@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class SubprocessLauncher:
         identity = _identity(folder, handle)
         if identity is None:
             if kill:
-                _bar(folder)
+                with suppress(OSError, LaunchError):  # where nothing can be written, nothing can be started either
+                    _bar(folder)
         elif _is_running(identity):
             processes.send(identity["pid"], identity["started"], signal.SIGUSR1 if kill else signal.SIGTERM)
 
@@ -171,9 +173,17 @@ def _bar(folder: Path) -> None:
     try:
         if not (folder / records.IDENTITY_FILE).exists() and not (folder / records.EXIT_FILE).exists():
             now = datetime.now(UTC).isoformat()
-            records.write_json(folder / records.EXIT_FILE, {"barred": True, "ended_at": now})
+            _write_or_touch(folder / records.EXIT_FILE, {"barred": True, "ended_at": now})
     finally:
         os.close(lock)
+
+
+def _write_or_touch(path: Path, content: dict[str, Any]) -> None:
+    """On a full disk the file is empty: that it is there says enough."""
+    try:
+        records.write_json(path, content)
+    except OSError:
+        path.touch()
 
 
 def _ended(ending: dict[str, Any], identity: Handle | None) -> Observation:

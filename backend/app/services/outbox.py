@@ -59,7 +59,7 @@ def read(path: Path) -> Iterator[dict[str, Any] | None]:
     """Each record in order, None for one that is damaged: torn, changed, or longer than a record may be."""
     try:
         file = path.open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with file:
         while line := file.readline(MAX_RECORD_BYTES):
@@ -74,7 +74,7 @@ def is_begun(path: Path) -> bool:
     """Whether the trainer has written anything."""
     try:
         return path.stat().st_size > 0
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
