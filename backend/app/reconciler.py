@@ -206,6 +206,6 @@ def _guarded(step: Callable[[], None], job_id: int | None = None) -> None:
         log.info("left to the next tick: %s", stale.message)
     except Exception as error:
         if trouble(error):
-            log.warning("the reconciler (job %s) tries again: %s", job_id, error)
+            log.warning("the reconciler (job %s) tries again: %s", job_id, getattr(error, "orig", error))
         else:
             log.exception("a step of the reconciler (job %s) failed and will be tried again", job_id)

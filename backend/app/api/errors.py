@@ -79,7 +79,7 @@ def _excuse_database(request: Request, error: Exception) -> Response:
     explained = trouble(error)
     if explained is None:
         raise error
-    log.warning("%s %s: %s", request.method, request.url.path, error)
+    log.warning("%s %s: %s", request.method, request.url.path, getattr(error, "orig", error))
     return _refuse(request, explained)
 
 

@@ -128,7 +128,8 @@ class Writer:
                 self._commit([request])
             return
         if nobodys_fault:
-            log.warning("%d reports were not stored and will be sent again: %s", len(requests), error)
+            reason = getattr(error, "orig", error)
+            log.warning("%d requests were not stored, and trainers will send them again: %s", len(requests), reason)
         for request in requests:
             if not nobodys_fault:
                 log.error("reports of job %d were not stored", request.job_id, exc_info=error)

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,15 @@ class Served:
     def end_jobs(self) -> None:
         """Kills whatever still runs, the quick way."""
         for job in self.http.get("/api/v1/jobs", params={"limit": 200}).json()["items"]:
-            if job["status"] not in ENDED:
-                self.http.post(f"/api/v1/jobs/{job['id']}/cancel")
-                if job["attempt"]:
-                    self.platform.launcher.stop(job["id"], job["attempt"], None, kill=True)
-                self.become(job["id"], *ENDED)
+            until(partial(self._has_ended, job["id"]))
+
+    def _has_ended(self, job_id: int) -> bool:
+        job = self.job(job_id)
+        if job["status"] not in ENDED:
+            self.http.post(f"/api/v1/jobs/{job_id}/cancel")
+            if job["attempt"]:
+                self.platform.launcher.stop(job_id, job["attempt"], None, kill=True)
+        return job["status"] in ENDED
 
 
 @contextmanager

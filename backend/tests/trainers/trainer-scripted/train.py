@@ -35,17 +35,23 @@ class Reports:
     def __init__(self) -> None:
         self.outbox = os.open(Path(os.environ["WORK_DIR"], "outbox.jsonl"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.sequence = 0
+        self.pending: list[dict[str, Any]] = []
 
     def send(self, type: str, **fields: Any) -> None:
         self.sequence += 1
         event = {"sequence": self.sequence, "time": datetime.now(UTC).isoformat(), "type": type} | fields
         data = json.dumps(event, separators=(",", ":")).encode()
         os.write(self.outbox, b"%08x %s\n" % (zlib.crc32(data), data))
-        self.post([event])
+        self.deliver(event)
 
-    def post(self, events: list[dict[str, Any]]) -> None:
-        """Deliver, and heed should_stop; a platform that does not answer changes nothing."""
-        body = {"attempt": int(os.environ["ATTEMPT"]), "instance": f"scripted-{os.getpid()}", "events": events}
+    def deliver(self, *events: dict[str, Any]) -> None:
+        """With what was not taken before, in order; heed should_stop. A platform that does not answer changes nothing.
+
+        Without anything to deliver it is a heartbeat.
+        """
+        self.pending += events
+        batch = self.pending[:500]
+        body = {"attempt": int(os.environ["ATTEMPT"]), "instance": f"scripted-{os.getpid()}", "events": batch}
         request = urllib.request.Request(f"{os.environ['CALLBACK_URL']}/events", json.dumps(body).encode())
         request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", f"Bearer {os.environ['INTERNAL_AUTH_TOKEN']}")
@@ -54,6 +60,7 @@ class Reports:
                 answer = json.load(response)
         except OSError:
             return
+        self.pending = [event for event in self.pending if event["sequence"] > answer["acknowledged"]]
         if answer["should_stop"]:
             raise Stopped
 
@@ -115,7 +122,7 @@ def wait(reports: Reports) -> None:
     reports.send("status", status="running")
     print("waiting", flush=True)
     while True:
-        reports.post([])
+        reports.deliver()
         time.sleep(HEARTBEAT_SECONDS)
 
 
@@ -178,7 +185,7 @@ def fill_disk(reports: Reports) -> NoReturn:
     except OSError as error:
         failure = {"code": "DISK_FULL", "message": str(error), "hint": None}
         now = datetime.now(UTC).isoformat()
-        reports.post([{"sequence": 2, "time": now, "type": "status", "status": "failed", "failure": failure}])
+        reports.deliver({"sequence": 2, "time": now, "type": "status", "status": "failed", "failure": failure})
         sys.exit(1)
     sys.exit("the disk has no end")
 
