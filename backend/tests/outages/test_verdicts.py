@@ -11,6 +11,7 @@ from tests.outages.serving import Served, serving
 from tests.waiting import until
 
 LIMIT_SECONDS = 15.0
+LINES_PAST_THE_STALL = 20  # one each 0.2 s: past the three seconds after which silence would be a stall
 
 
 @pytest.mark.parametrize("who", ["trainer_pid", "pid"], ids=["trainer", "supervisor"])
@@ -79,11 +80,11 @@ def test_stalled_and_retried_if_it_never_sent_one_report(settings: Settings) -> 
 
 def test_waited_for_if_it_cannot_reach_the_platform_from_the_start(settings: Settings) -> None:
     """It writes to its outbox; what it did is known once it ended."""
-    nowhere = {"backend_internal_url": "http://127.0.0.1:9", "stall_seconds": 0.5, "tick_seconds": 0.05}
+    nowhere = {"backend_internal_url": "http://127.0.0.1:9", "stall_seconds": 3, "tick_seconds": 0.05}
     with serving(settings, **nowhere) as served:
         job_id = served.start("count", "does count")
         outbox = served.work_dir(job_id) / "outbox.jsonl"
-        until(lambda: outbox.read_bytes().count(b"\n") > 10)
+        until(lambda: outbox.read_bytes().count(b"\n") > LINES_PAST_THE_STALL)
         assert served.job(job_id)["stop_intent"] is None
         (served.work_dir(job_id) / "enough").touch()
         assert served.become(job_id, "completed", "failed")["status"] == "completed"
