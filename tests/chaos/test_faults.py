@@ -24,5 +24,10 @@ def test_one_trainer_at_most_if_backend_dies_at_a_step(world: World, step: str, 
     assert process.wait(30) == -signal.SIGKILL
     world.start()
     assert world.wait_until_ended(job) == {job: "completed"}
-    check(world.truth(), world.database.rows()).raise_if_any()
+    rows = world.database.rows()
+    check(world.truth(), rows).raise_if_any()
+    known = {row["number"]: row["handle"] for row in rows.attempts if row["handle"]}
+    assert {number: handle["pid"] for number, handle in known.items()} == {
+        number: world.supervisor(job, number) for number in trained
+    }
     assert [told.attempt for told in world.truth() if told.job == job] == trained

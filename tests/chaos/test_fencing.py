@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -49,18 +51,27 @@ def test_not_adopted_if_its_process_id_belongs_to_a_stranger(world: World) -> No
     supervisor, trainer = world.supervisor(job), world.trainers()[job]
     world.send(supervisor, signal.SIGKILL)
     trainer.wait(10)
-    with subprocess.Popen([sys.executable, "-c", STRANGER], stdout=subprocess.PIPE) as stranger:
-        assert stranger.stdout is not None and stranger.stdout.readline()
+    with _stranger() as stranger:
         world.pretend(job, pid=stranger.pid)
         world.start()
         world.wait_for_events(job, 5, attempt=2)
         assert stranger.poll() is None
-        stranger.kill()
     world.finish.touch()
     assert world.wait_until_ended(job) == {job: "completed"}
     first, _ = world.api.job(job)["attempts"]
     assert (first["outcome"], first["failure"]["code"]) == ("lost", "TRAINER_LOST")
     check(world.truth(), world.database.rows()).raise_if_any()
+
+
+@contextmanager
+def _stranger() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that has nothing to do with any of this."""
+    with subprocess.Popen([sys.executable, "-c", STRANGER], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _give_up(world: World, job: int) -> None:

@@ -56,7 +56,8 @@ def _lasting(rows: list[Row], job: int) -> list[Row]:
     return [_lasting_columns(row) for row in rows if (row["job_id"] if "job_id" in row else row["id"]) == job]
 
 
-PASSING = ("id", "job_id", "position", "time", "received_at", "handle", "instance", "token_hash")
+ARCHIVED = ("log_start", "log_size")  # written in its own time
+PASSING = ("id", "job_id", "position", "time", "received_at", "handle", "instance", "token_hash", *ARCHIVED)
 
 
 def _lasting_columns(row: Row) -> Row:
