@@ -1,0 +1,1 @@
+"""A version written in somebody else's format: YOLO, COCO, Pascal VOC."""

@@ -1,0 +1,116 @@
+"""What an import found: every code with its severity, in one table; docs/datasets.md explains each to the reader.
+
+An error refuses the version, a warning does not (in strict mode it does), a note only tells.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Action(StrEnum):
+    """What the import did about it. Of an error: nothing, the version is refused."""
+
+    KEPT = "kept"
+    REPAIRED = "repaired"
+    DROPPED = "dropped"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing in one place. `file` is a name in the upload; `value` is shortened by whoever stores it."""
+
+    code: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    value: str | None = None
+    action: Action | None = None  # the code's own unless given
+    image_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all findings of one code have in common; `fix` says what the person can do."""
+
+    severity: Severity
+    action: Action
+    fix: str
+
+
+def _error(fix: str) -> Kind:
+    return Kind(Severity.ERROR, Action.REFUSED, fix)
+
+
+def _warning(action: Action, fix: str) -> Kind:
+    return Kind(Severity.WARNING, action, fix)
+
+
+def _note(action: Action, fix: str) -> Kind:
+    return Kind(Severity.NOTE, action, fix)
+
+
+KINDS: dict[str, Kind] = {
+    # images
+    "IMAGE_UNREADABLE": _warning(Action.DROPPED, "Replace the file with one that an image viewer opens."),
+    "IMAGE_TRUNCATED": _warning(Action.DROPPED, "Copy the file again from where it came; its end is missing."),
+    "IMAGE_TOO_LARGE": _warning(Action.DROPPED, "Scale the image down or cut it into tiles."),
+    "IMAGE_FORMAT_UNSUPPORTED": _warning(Action.DROPPED, "Convert it to JPEG, PNG, BMP, WebP or TIFF."),
+    "IMAGE_SUFFIX_WRONG": _note(Action.REPAIRED, "Nothing to do; the file has the suffix of its content now."),
+    "IMAGE_FRAMES": _warning(Action.REPAIRED, "Its first frame was taken; add the others as files of their own."),
+    "IMAGE_COLOUR": _note(Action.REPAIRED, "Nothing to do; it was converted to 8 bits, as trainers read it."),
+    "IMAGE_ORIENTATION": _note(Action.REPAIRED, "Nothing to do; the image and its labels are upright now."),
+    "IMAGE_SIZE_DISAGREES": _warning(Action.KEPT, "Write the image's real size, or check which image is meant."),
+    "IMAGE_MISSING": _warning(Action.DROPPED, "Add the image, or remove it from the annotations."),
+    "IMAGE_UNUSED": _warning(Action.DROPPED, "List the image in the annotations, or remove it."),
+    "IMAGE_UNLABELLED": _warning(Action.KEPT, "Label it; if it is meant to show nothing, give it an empty label file."),
+    "IMAGE_DUPLICATE": _warning(Action.KEPT, "Remove all but one of them."),
+    "IMAGE_DUPLICATE_ACROSS_SPLITS": _warning(Action.KEPT, "Keep it in one split: validating on it measures memory."),
+    "IMAGE_TWO_LABELS": _warning(Action.KEPT, "Decide which of the labels is right and remove the other image."),
+    # labels
+    "LABEL_WITHOUT_IMAGE": _warning(Action.DROPPED, "Add the image with the same name, or remove the label."),
+    "LABEL_UNREADABLE": _error("Correct the file; it is not what its format says."),
+    "LABEL_MALFORMED": _error("Correct the line or entry; its form is described in docs/datasets.md."),
+    "LABEL_NOT_FINITE": _warning(Action.DROPPED, "Correct or remove the object; NaN and infinity are no coordinates."),
+    "LABEL_DUPLICATE": _warning(Action.DROPPED, "Remove the copy."),
+    "LABEL_NOT_FOR_TASK": _warning(Action.DROPPED, "Add the polygon, keypoints or corners that the task needs."),
+    "BOX_OUTSIDE": _warning(Action.REPAIRED, "Check the coordinates: pixels or fractions, and of which image size?"),
+    "BOX_EMPTY": _warning(Action.DROPPED, "Draw the box again; it has no area."),
+    "POLYGON_TOO_SHORT": _warning(Action.DROPPED, "Give the polygon at least three points."),
+    "POLYGON_PARTS_JOINED": _note(
+        Action.REPAIRED, "Nothing to do; a label holds one outline, so the parts were joined."
+    ),
+    "CROWD_SET_ASIDE": _note(Action.KEPT, "Nothing to do; crowd regions stay in the index and are not trained on."),
+    # classes
+    "CLASS_OUT_OF_RANGE": _error("Add the class to the names, or correct the label."),
+    "CLASS_UNKNOWN": _error("Add the category to the list of categories, or correct the annotation."),
+    "CLASS_NAMES_DISAGREE": _error("Make the number of names, their ids and `nc` agree, in every file."),
+    "CLASS_NAME_INVALID": _error(
+        "Rename the class: 1 to 200 printable characters; a folder has no '/', '\\' or leading '.'."
+    ),
+    "CLASS_UNUSED": _note(Action.KEPT, "Label objects of it, or remove it from the names."),
+    "CLASS_IMBALANCE": _warning(Action.KEPT, "Add images of the rare class, or merge it with another."),
+    "CLASS_MISSING_IN_SPLIT": _warning(Action.KEPT, "Move some images of the class to that split."),
+    "CLASS_FOLDER_MISSING": _error("Give each class an image in train and in val, or leave the splits to us."),
+    "KEYPOINTS_DISAGREE": _error("Give every category the same number of keypoints, and say it in kpt_shape."),
+    # splits
+    "SPLIT_MADE": _note(Action.REPAIRED, "Nothing to do; name splits in the dataset if you want others."),
+    "SPLIT_EMPTY": _error("Give train and val at least one image each; two images are the least a dataset can have."),
+    "SPLIT_SINGLE_CLASS": _warning(Action.KEPT, "Spread the classes over the splits, or let the platform make them."),
+    # the upload as a whole
+    "FORMAT_UNKNOWN": _error("Arrange the files as one of the formats of docs/datasets.md, or name the format."),
+    "FORMAT_AMBIGUOUS": _error("Name the format and the task."),
+    "NO_IMAGES": _error("Send images with the annotations, in one archive."),
+    "NO_CLASSES": _error("Name at least one class."),
+    "DATA_YAML_INVALID": _error("Correct data.yaml; names, nc, kpt_shape, flip_idx and the splits are read."),
+    "PATH_REPAIRED": _note(Action.REPAIRED, "Nothing to do; the path was found elsewhere in the upload."),
+    "PATH_NOT_FOUND": _error("Correct the path; it is looked up inside the upload and nowhere else."),
+    "NAME_COLLISION": _note(Action.REPAIRED, "Nothing to do; one got a number; names must differ by more than case."),
+    "FILE_IGNORED": _note(Action.DROPPED, "Nothing to do; the file is no part of a dataset."),
+}

@@ -1,0 +1,1 @@
+"""Formats that people bring, a module each: recognise one by its names, read it into a draft."""
