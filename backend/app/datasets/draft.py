@@ -36,6 +36,7 @@ CREATE TABLE images (
     rewrite TEXT,                        -- suffix to encode it as, where the bytes cannot stay: .jpg or .png
     split TEXT,                          -- train, val, test; null until it has one
     name TEXT,                           -- below its split or class folder: a/b.jpg; null until it is placed
+    background INTEGER NOT NULL DEFAULT 0,  -- its source says that it shows nothing (an empty label file)
     path TEXT UNIQUE,                    -- in data.zip, as are the next three; null until that is written
     sha256 TEXT,
     size INTEGER,                        -- bytes
@@ -156,6 +157,10 @@ class Draft:
     def place(self, image_id: int, name: str, split: str | None) -> None:
         """Take the image into the dataset as `name`, relative, below its split; images never placed are dropped."""
         self.connection.execute("UPDATE images SET name = ?, split = ? WHERE id = ?", (name, split, image_id))
+
+    def mark_background(self, image_id: int) -> None:
+        """The source says on purpose that there is nothing to label; other images without annotations are unlabelled."""
+        self.connection.execute("UPDATE images SET background = 1 WHERE id = ?", (image_id,))
 
     def drop(self, image_id: int) -> None:
         """Leave the image out, with its annotations."""

@@ -87,12 +87,23 @@ KINDS: dict[str, Kind] = {
         Action.REPAIRED, "Nothing to do; a label holds one outline, so the parts were joined."
     ),
     "CROWD_SET_ASIDE": _note(Action.KEPT, "Nothing to do; crowd regions stay in the index and are not trained on."),
+    "LABEL_CONTRADICTS": _error("Keep one label for the image; it is listed with different ones."),
+    "TASK_GUESSED": _warning(Action.KEPT, "Name the task with the import if another one is meant."),
     # classes
     "CLASS_OUT_OF_RANGE": _error("Add the class to the names, or correct the label."),
     "CLASS_UNKNOWN": _error("Add the category to the list of categories, or correct the annotation."),
     "CLASS_NAMES_DISAGREE": _error("Make the number of names, their ids and `nc` agree, in every file."),
     "CLASS_NAME_INVALID": _error(
         "Rename the class: 1 to 200 printable characters; a folder has no '/', '\\' or leading '.'."
+    ),
+    "CLASS_NAMES_MISSING": _warning(
+        Action.REPAIRED, "Add data.yaml with `names`, or classes.txt; until then class numbers stand as names."
+    ),
+    "CLASS_NAMES_IGNORED": _warning(Action.DROPPED, "Make the two files agree, or remove the one that is not meant."),
+    "CLASS_NAMES_ALIKE": _warning(Action.KEPT, "Merge the classes if they mean the same."),
+    "CLASS_IDS_RENUMBERED": _note(Action.REPAIRED, "Nothing to do; ids with gaps are numbered from 0 now."),
+    "CLASS_FOLDERS_NESTED": _warning(
+        Action.KEPT, "Nothing to do if the inner folders only sort; else put every class's folder on one level."
     ),
     "CLASS_UNUSED": _note(Action.KEPT, "Label objects of it, or remove it from the names."),
     "CLASS_IMBALANCE": _warning(Action.KEPT, "Add images of the rare class, or merge it with another."),
@@ -101,6 +112,8 @@ KINDS: dict[str, Kind] = {
     "KEYPOINTS_DISAGREE": _error("Give every category the same number of keypoints, and say it in kpt_shape."),
     # splits
     "SPLIT_MADE": _note(Action.REPAIRED, "Nothing to do; name splits in the dataset if you want others."),
+    "SPLIT_OVERLAP": _warning(Action.REPAIRED, "Name each image in one split."),
+    "SPLIT_LEFT_OUT": _warning(Action.DROPPED, "Add the images of the split, or remove it from the description."),
     "SPLIT_EMPTY": _error("Give train and val at least one image each; two images are the least a dataset can have."),
     "SPLIT_SINGLE_CLASS": _warning(Action.KEPT, "Spread the classes over the splits, or let the platform make them."),
     # the upload as a whole
