@@ -159,7 +159,7 @@ class Draft:
         self.connection.execute("UPDATE images SET name = ?, split = ? WHERE id = ?", (name, split, image_id))
 
     def mark_background(self, image_id: int) -> None:
-        """The source says on purpose that there is nothing to label; other images without annotations are unlabelled."""
+        """The source says that there is nothing to label; other images without annotations are unlabelled."""
         self.connection.execute("UPDATE images SET background = 1 WHERE id = ?", (image_id,))
 
     def drop(self, image_id: int) -> None:
