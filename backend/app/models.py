@@ -6,7 +6,18 @@ Times are UTC. Sizes are bytes.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -61,23 +72,44 @@ class Installation(Base):
 
 
 class Dataset(Base):
+    """A soft-deleted one keeps its rows and objects until it is purged; its name is free for another."""
+
     __tablename__ = "datasets"
+    __table_args__ = (
+        Index(
+            "uq_datasets_name_kept",
+            "name",
+            unique=True,
+            sqlite_where=text("deleted_at IS NULL"),
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
     task_type: Mapped[str] = mapped_column(String(40))
+    highest_version: Mapped[int] = mapped_column(default=0)  # ever given; a purged one's number is not given again
     created_at: Mapped[datetime]
-    versions: Mapped[list["DatasetVersion"]] = relationship(
+    deleted_at: Mapped[datetime | None]
+    all_versions: Mapped[list["DatasetVersion"]] = relationship(
         back_populates="dataset", order_by="DatasetVersion.version", cascade="all, delete-orphan"
     )
 
     @property
-    def latest(self) -> "DatasetVersion":
-        return self.versions[-1]
+    def versions(self) -> list["DatasetVersion"]:
+        """Those that are not deleted, oldest first."""
+        return [version for version in self.all_versions if version.deleted_at is None]
+
+    @property
+    def latest(self) -> "DatasetVersion | None":
+        return next(reversed(self.versions), None)
 
 
 class DatasetVersion(Base):
-    """Immutable. `sha256` is over the sorted (path, sha256) list, `archive_sha256` over data.zip."""
+    """Immutable. `sha256` is over the sorted (path, sha256) list, `archive_sha256` over data.zip.
+
+    Those registered before there were imports have no `index_sha256`, and no index.sqlite in storage.
+    """
 
     __tablename__ = "dataset_versions"
     __table_args__ = (UniqueConstraint("dataset_id", "version"), UniqueConstraint("dataset_id", "sha256"))
@@ -85,13 +117,55 @@ class DatasetVersion(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     version: Mapped[int]
+    parent_version: Mapped[int | None]
+    origin: Mapped[str] = mapped_column(String(10), default="import")  # words.Origin
+    format: Mapped[str | None] = mapped_column(String(40))
     sha256: Mapped[str] = mapped_column(String(64))
     archive_sha256: Mapped[str] = mapped_column(String(64))
     archive_size: Mapped[int] = mapped_column(BigInteger)
+    index_sha256: Mapped[str | None] = mapped_column(String(64))
     classes: Mapped[list[Any]]
     counts: Mapped[dict[str, Any]]
+    report: Mapped[dict[str, Any] | None]
+    statistics: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
-    dataset: Mapped[Dataset] = relationship(back_populates="versions")
+    deleted_at: Mapped[datetime | None]
+    dataset: Mapped[Dataset] = relationship(back_populates="all_versions")
+
+
+class Import(Base):
+    """An upload, or a change to a version, on its way to being a version. `services.datasets.imports` changes it.
+
+    While one runs, `dataset_id` and `version` are what it will be; before that `dataset_id` is None for a new name.
+    """
+
+    __tablename__ = "imports"
+    __table_args__ = (
+        Index("ix_imports_queue", "status", "id"),
+        {"sqlite_autoincrement": True},  # its number names a folder; never give it again
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    dataset_name: Mapped[str] = mapped_column(String(200))
+    dataset_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    version: Mapped[int | None]
+    is_new: Mapped[bool | None]  # False: this content was a version already
+    parent_version: Mapped[int | None]
+    request: Mapped[dict[str, Any]]  # app.datasets.work.Request
+    source: Mapped[dict[str, Any]]  # {"kind": "upload" | "storage" | "edit", …}
+    status: Mapped[str] = mapped_column(String(20))
+    takes: Mapped[int] = mapped_column(
+        default=0
+    )  # how often it was begun; each that was cut short is followed by another
+    received: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes, on the disk
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    progress: Mapped[dict[str, Any] | None]
+    report: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
 
 class Job(Base):

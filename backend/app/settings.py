@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     slots: str = "auto"
     max_dataset_bytes: int = Field(default=50 * 2**30, ge=1)
     max_image_bytes: int = Field(default=50 * 2**20, ge=1)
+    import_memory_bytes: int = Field(default=3 * 2**30, ge=2**29)
+    import_stall_seconds: float = Field(default=1800.0, gt=0)
 
     tick_seconds: float = Field(default=1.0, gt=0)
     stop_flag_seconds: float = Field(default=2.0, ge=0)

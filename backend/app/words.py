@@ -26,6 +26,20 @@ ENDED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 ACTIVE = frozenset({JobStatus.STARTING, JobStatus.RUNNING, JobStatus.STOPPING})
 
 
+class ImportStatus(StrEnum):
+    RECEIVING = "receiving"  # waits for bytes
+    QUEUED = "queued"
+    RUNNING = "running"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"  # by what was found in it
+    FAILED = "failed"  # not by its own fault; its upload is kept for a day and can be started again
+    CANCELLED = "cancelled"
+
+
+IMPORT_ENDED = frozenset({ImportStatus.ACCEPTED, ImportStatus.REFUSED, ImportStatus.FAILED, ImportStatus.CANCELLED})
+Origin = Literal["import", "addition", "edit"]
+
+
 class Trigger(StrEnum):
     """What can happen to a job; `services.jobs.TRANSITIONS` says what follows."""
 

@@ -8,9 +8,11 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from app.db import Database
-from app.migrate import alembic_config, migrate
+from app.migrate import alembic_config, migrate, writing
 from app.models import Base
 
 
@@ -66,7 +68,7 @@ def test_migrates_once_if_two_backends_start_together(empty: Database) -> None:
 
 def test_leaves_no_table_if_downgraded(empty: Database) -> None:
     migrate(empty)
-    with empty.engine.execution_options(writes=True).begin() as connection:
+    with writing(empty) as connection:
         command.downgrade(alembic_config(connection), "base")
     assert inspect(empty.engine).get_table_names() == ["alembic_version"]
 
@@ -80,9 +82,37 @@ def test_numbers_are_not_given_again_if_the_newest_job_is_deleted(empty: Databas
         " RETURNING id"
     )
     with empty.write_session() as session:
-        session.execute(
-            text("INSERT INTO datasets (id, name, task_type, created_at) VALUES ('d', 'd', 't', '2026-11-23')")
-        )
+        _insert_dataset(session, highest_version=1)
         first = session.execute(insert).scalar_one()
         session.execute(text("DELETE FROM jobs"))
         assert session.execute(insert).scalar_one() == first + 1
+
+
+def test_datasets_and_their_versions_stay_if_what_holds_them_is_built_anew(empty: Database) -> None:
+    with writing(empty) as connection:
+        command.upgrade(alembic_config(connection), "0002")
+    with empty.write_session() as session:
+        _insert_dataset(session)
+        for number in (1, 2):
+            values = f"('d', {number}, 'sha-{number}', 'sha', 9, '[]', '{{}}', '2026-11-23')"
+            columns = "dataset_id, version, sha256, archive_sha256, archive_size, classes, counts, created_at"
+            session.execute(text(f"INSERT INTO dataset_versions ({columns}) VALUES {values}"))
+    migrate(empty)
+    with empty.read_session() as session:
+        query = "SELECT d.name, d.highest_version, v.version, v.origin FROM datasets d JOIN dataset_versions v"
+        rows = session.execute(text(f"{query} ON v.dataset_id = d.id ORDER BY v.version")).all()
+    assert [tuple(row) for row in rows] == [("d", 2, 1, "import"), ("d", 2, 2, "import")]
+    with empty.write_session() as session, pytest.raises(IntegrityError):
+        session.execute(text("DELETE FROM datasets"))
+        session.execute(text("INSERT INTO dataset_versions (dataset_id) VALUES ('nobody')"))
+
+
+def _insert_dataset(session: Session, **more: int) -> None:
+    names = "".join(f", {name}" for name in more)
+    values = "".join(f", {value}" for value in more.values())
+    session.execute(
+        text(
+            f"INSERT INTO datasets (id, name, task_type, created_at{names})"
+            f" VALUES ('d', 'd', 't', '2026-11-23'{values})"
+        )
+    )

@@ -34,9 +34,7 @@ class Version(Shape):
     archive_sha256: str = Field(description="of data.zip, which trainers fetch")
     archive_size: int = Field(description="bytes")
     classes: list[str]
-    counts: dict[str, dict[str, int]] = Field(
-        description="images and instances by split, instances by class, files of the upload that were left out"
-    )
+    counts: dict[str, dict[str, int]] = Field(description="images and instances by split, instances by class")
     created_at: datetime
 
 
@@ -45,5 +43,5 @@ class Dataset(Shape):
     name: str = Field(examples=["digits"])
     task_type: TaskType
     created_at: datetime
-    latest: Version
+    latest: Version | None = Field(description="null while every version is deleted")
     versions: list[Version]

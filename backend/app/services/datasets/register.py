@@ -73,7 +73,7 @@ def register(
 def find(session: Session, reference: str) -> Dataset:
     """The dataset with this id or name. `NotFound` if there is none."""
     named = or_(Dataset.id == reference, Dataset.name == unicodedata.normalize("NFC", reference))
-    dataset = session.scalar(select(Dataset).where(named).options(selectinload(Dataset.versions)))
+    dataset = session.scalar(select(Dataset).where(named).options(selectinload(Dataset.all_versions)))
     if dataset is None:
         raise NotFound(f"there is no dataset {reference!r}")
     return dataset
@@ -81,7 +81,7 @@ def find(session: Session, reference: str) -> Dataset:
 
 def list_datasets(session: Session, *, cursor: str | None, limit: int) -> tuple[list[Dataset], str | None]:
     """By name; `cursor` is the name that the page before ended with."""
-    query = select(Dataset).order_by(Dataset.name).limit(limit + 1).options(selectinload(Dataset.versions))
+    query = select(Dataset).order_by(Dataset.name).limit(limit + 1).options(selectinload(Dataset.all_versions))
     if cursor is not None:
         query = query.where(Dataset.name > cursor)
     found = list(session.scalars(query))
@@ -109,7 +109,7 @@ class _New:
 
 def _place(session: Session, name: str, sha256: str) -> tuple[str, int, bool]:
     """Which dataset and version this content is, and whether it is there already."""
-    dataset = session.scalar(select(Dataset).where(Dataset.name == name).options(selectinload(Dataset.versions)))
+    dataset = session.scalar(select(Dataset).where(Dataset.name == name).options(selectinload(Dataset.all_versions)))
     if dataset is None:
         return f"ds-{secrets.token_hex(4)}", 1, False
     for version in dataset.versions:

@@ -1,0 +1,1 @@
+"""Runs imports, one at a time, in a thread of its own."""
