@@ -123,6 +123,7 @@ KINDS: dict[str, Kind] = {
     "NO_CLASSES": _error("Name at least one class."),
     "DATA_YAML_INVALID": _error("Correct data.yaml; names, nc, kpt_shape, flip_idx and the splits are read."),
     "PATH_REPAIRED": _note(Action.REPAIRED, "Nothing to do; the path was found elsewhere in the upload."),
+    "DOWNLOAD_IGNORED": _note(Action.DROPPED, "Nothing to do; what a description asks to run is never run."),
     "PATH_NOT_FOUND": _error("Correct the path; it is looked up inside the upload and nowhere else."),
     "NAME_COLLISION": _note(Action.REPAIRED, "Nothing to do; one got a number; names must differ by more than case."),
     "FILE_IGNORED": _note(Action.DROPPED, "Nothing to do; the file is no part of a dataset."),
