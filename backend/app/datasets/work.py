@@ -6,6 +6,7 @@ progress.json  phase, done, total, replaced about twice a second; phases: unpack
 data.zip       index.sqlite      the new version, when it was accepted
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,8 @@ from app.words import TaskType
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Phase = Literal["unpack", "inspect", "read", "check", "write"]
+Progress = Callable[[Phase, int, int], None]  # phase, done, total; cheap enough to be told of every file
 
 
 class _Record(BaseModel):
