@@ -12,8 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from catalogue import primary_metric
 from checkpoint import TASKS
 from environment import prepare_ultralytics
+from evaluation import validation_metrics
 from utils import TrainConfig
 
 FONTS = ("Arial.ttf", "Arial.Unicode.ttf")  # it would download them to label its plots
@@ -42,11 +44,24 @@ def import_ultralytics(config: TrainConfig) -> None:
 
 
 def trainer_class(task_type: str) -> Any:
-    """Ultralytics' trainer for one of our task types."""
+    """Ultralytics' trainer for one of our task types. Its best epoch is the one with the highest primary metric.
+
+    Its own choice adds up boxes and masks or keypoints, and the top 1 and top 5 of classes: nobody sees that number.
+    """
     from ultralytics.models import yolo
 
     task = TASKS[task_type]
-    return getattr(getattr(yolo, task), TRAINERS[task])
+    base, name = getattr(getattr(yolo, task), TRAINERS[task]), primary_metric(task_type)
+
+    def validate(trainer: Any) -> tuple[Any, Any]:
+        best = trainer.best_fitness
+        metrics, fitness = base.validate(trainer)
+        if metrics is not None:
+            fitness = validation_metrics(metrics, task_type)[name]
+            trainer.best_fitness = fitness if best is None else max(best, fitness)
+        return metrics, fitness
+
+    return type(base.__name__, (base,), {"validate": validate})
 
 
 def default_callbacks() -> Any:

@@ -32,6 +32,7 @@ from weights import (
     find_resume_point,
     find_weights,
     refuse_other_arguments,
+    refuse_other_classes,
     restore_history,
     write_model,
 )
@@ -119,6 +120,8 @@ class Attempt:
         arguments = training_arguments(self.config, data, write_model(self.config), weights)
         self.hooks = Hooks(self.config, self.reporter, self.uploads, self.tracker, point, self.started)
         self.trainer = make_trainer(self.config, arguments, self.hooks, point)
+        if point and point.best == point.path:
+            self.uploads.submit(["best"], point.path, point.epoch, point.metrics)
         if point and point.epoch >= self.config.epochs:
             finish_training(self.trainer)
         else:
@@ -231,10 +234,11 @@ def training_arguments(config: TrainConfig, data: Path, model: Path, weights: Pa
 def make_trainer(config: TrainConfig, arguments: dict[str, Any], hooks: Hooks, point: ResumePoint | None) -> Any:
     """Ultralytics' trainer of the task, with what the attempts before left behind."""
     if point:
-        refuse_other_arguments(point, arguments)
+        refuse_other_arguments(point, arguments, config.model_name)
         arguments = {**arguments, "resume": str(point.path)}
     trainer = framework.trainer_class(config.task_type)(overrides=arguments, _callbacks=hooks.callbacks())
     if point:
+        refuse_other_classes(point, trainer.data["names"])
         shutil.copyfile(point.path, trainer.last)
         if point.best:
             shutil.copyfile(point.best, trainer.best)

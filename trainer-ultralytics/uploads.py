@@ -1,4 +1,8 @@
-"""Checkpoints on their way to storage, off the training thread: training waits neither for a hash nor for a network."""
+"""Checkpoints on their way to storage, off the training thread: training waits neither for a hash nor for a network.
+
+What waits leaves in rounds of at most one `best` and one `last`. So neither keeps the other from a slow storage, and a
+`last` is not there before every `best` up to its epoch. Only a stop turns that round, and a resume mends what it cost.
+"""
 
 import shutil
 import threading
@@ -29,7 +33,7 @@ class Uploads:
         self._store, self._config, self._reporter, self._on_stored = store, config, reporter, on_stored
         self._folder = config.work_dir / "uploads"
         self._waiting: dict[str, Saved] = {}
-        self._current: Saved | None = None
+        self._leaving: dict[str, Saved] = {}
         self._failure: Exception | None = None
         self._changed = threading.Condition()
         self.epochs = {"best": 0, "last": 0}  # newest handed over, by kind
@@ -52,7 +56,7 @@ class Uploads:
         """Wait until nothing is left to upload; whether that came to pass. Raises what went wrong."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            while (self._waiting or self._current) and not self._failure:
+            while (self._waiting or self._leaving) and not self._failure:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
@@ -66,21 +70,36 @@ class Uploads:
             raise self._failure
 
     def _work(self) -> None:
-        while True:
+        while not self._failure:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                kind = "best" if "best" in self._waiting else "last"
-                saved = self._current = self._waiting.pop(kind)
+                self._leaving, self._waiting = self._waiting, {}
             try:
-                self._upload(kind, saved)
+                while self._leaving:
+                    self._upload_next()
             except Exception as error:
                 self._failure = error
             with self._changed:
-                self._current = None
-                self._discard(saved)
                 self._changed.notify_all()
-            if self._failure:
-                return
+
+    def _upload_next(self) -> None:
+        kind, saved = self._choose()
+        self._upload(kind, saved)
+        with self._changed:
+            del self._leaving[kind]
+            self._discard(saved)
+            self._changed.notify_all()
+
+    def _choose(self) -> tuple[str, Saved]:
+        """`best` first; once asked to stop the newest `last`, for there may be time for one alone."""
+        with self._changed:
+            stopping = self._reporter.should_stop
+            if stopping and "last" in self._waiting:
+                older, self._leaving["last"] = self._leaving.get("last"), self._waiting.pop("last")
+                self._discard(older)
+            first = "last" if stopping else "best"
+            kind = first if first in self._leaving else next(iter(self._leaving))
+            return kind, self._leaving[kind]
 
     def _upload(self, kind: str, saved: Saved) -> None:
         key = upload_checkpoint(self._store, self._config, self._reporter, kind, saved.path, saved.epoch, saved.metrics)
@@ -89,5 +108,5 @@ class Uploads:
     def _discard(self, *done: Saved | None) -> None:
         """Remove the files that nothing waits for any more."""
         for saved in done:
-            if saved and saved is not self._current and saved not in self._waiting.values():
+            if saved and saved not in (*self._leaving.values(), *self._waiting.values()):
                 saved.path.unlink(missing_ok=True)

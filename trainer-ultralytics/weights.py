@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import framework
+from evaluation import validation_metrics
 from utils import TrainConfig, TrainerFailure, download_checkpoint, download_resume, download_weights, read_pointer
 
 FIXED = (
@@ -21,9 +22,12 @@ class ResumePoint:
 
     path: Path
     epoch: int  # completed epochs
+    metrics: Mapping[str, float]  # of that epoch
     arguments: Mapping[str, Any]  # what it was trained with
+    model_name: str
+    class_names: tuple[str, ...]
     history: Mapping[str, list[Any]]  # the columns of results.csv
-    best: Path | None
+    best: Path | None  # `path` itself where that is better than what is stored as `best`
     best_epoch: int
     best_fitness: float | None
 
@@ -53,12 +57,18 @@ def find_resume_point(store: Any, config: TrainConfig) -> ResumePoint | None:
     path = download_resume(store, config)
     if path is None:
         return None
-    content = _read_training_state(path)
+    model, content = _read_training_state(path)
     best, best_epoch, best_fitness = _find_best(store, config)
+    fitness = _fitness_of(content)
+    if fitness is not None and (best_fitness is None or fitness > best_fitness):  # it was not stored as `best` in time
+        best, best_epoch, best_fitness = path, content["epoch"] + 1, fitness
     return ResumePoint(
         path=path,
         epoch=content["epoch"] + 1,
+        metrics=validation_metrics(content.get("train_metrics") or {}, config.task_type),
         arguments=content["train_args"],
+        model_name=Path(model.yaml.get("yaml_file", "")).stem,
+        class_names=_names_of(model.names),
         history=content.get("train_results") or {},
         best=best,
         best_epoch=best_epoch,
@@ -66,13 +76,23 @@ def find_resume_point(store: Any, config: TrainConfig) -> ResumePoint | None:
     )
 
 
-def refuse_other_arguments(point: ResumePoint, wanted: Mapping[str, Any]) -> None:
+def refuse_other_arguments(point: ResumePoint, wanted: Mapping[str, Any], model_name: str) -> None:
     """Ultralytics would quietly keep what the checkpoint was trained with. Raises TrainerFailure RESUME_INVALID."""
-    trained = point.arguments
-    different = [name for name in FIXED if name in wanted and trained.get(name) != wanted[name]]
+    trained = {**point.arguments, "MODEL_NAME": point.model_name or model_name}
+    asked = {**{name: wanted[name] for name in FIXED if name in wanted}, "MODEL_NAME": model_name}
+    different = [name for name in asked if trained.get(name) != asked[name]]
     if different:
-        message = ", ".join(f"{name} was {trained.get(name)!r} and is {wanted[name]!r}" for name in different)
+        message = ", ".join(f"{name} was {trained.get(name)!r} and is {asked[name]!r}" for name in different)
         raise _cannot_resume(f"the checkpoint was trained with other parameters: {message}")
+
+
+def refuse_other_classes(point: ResumePoint, names: Mapping[int, str]) -> None:
+    """Ultralytics would start the layers anew that depend on the classes. Raises TrainerFailure RESUME_INVALID."""
+    wanted = _names_of(names)
+    if wanted != point.class_names:
+        numbers = f"{len(point.class_names)} classes, and the dataset has {len(wanted)}"
+        details = f"{', '.join(point.class_names)[:200]} against {', '.join(wanted)[:200]}"
+        raise _cannot_resume(f"the checkpoint was trained on {numbers}: {details}")
 
 
 def restore_history(point: ResumePoint, path: Path) -> None:
@@ -111,16 +131,16 @@ def _stored(store: Any, config: TrainConfig) -> Path:
     return download_weights(store, config.weights, config.work_dir / "weights")
 
 
-def _read_training_state(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint that can be continued: Ultralytics starts anew, with a warning, from any other."""
+def _read_training_state(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Model and content of a checkpoint that can be continued; Ultralytics starts anew from others, with a warning."""
     try:
-        _, content = framework.load_checkpoint(path)
+        model, content = framework.load_checkpoint(path)
     except Exception as error:
         raise _cannot_resume(f"{path.name} cannot be loaded: {error}") from error
     absent = [name for name in ("optimizer", "ema", "train_args") if not content.get(name)]
     if absent or content.get("epoch", -1) < 0:
         raise _cannot_resume(f"{path.name} holds weights alone, without {', '.join(absent) or 'its epoch'}")
-    return content
+    return model, content
 
 
 def _find_best(store: Any, config: TrainConfig) -> tuple[Path | None, int, float | None]:
@@ -129,7 +149,15 @@ def _find_best(store: Any, config: TrainConfig) -> tuple[Path | None, int, float
         return None, 0, None
     path = download_checkpoint(store, pointer["key"], config.work_dir / "resume", pointer["sha256"])
     _, content = framework.load_checkpoint(path)
-    return path, pointer["epoch"], (content.get("train_metrics") or {}).get("fitness")
+    return path, pointer["epoch"], _fitness_of(content)
+
+
+def _fitness_of(content: Mapping[str, Any]) -> float | None:
+    return (content.get("train_metrics") or {}).get("fitness")
+
+
+def _names_of(names: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(str(names[number]) for number in sorted(names))
 
 
 def _cannot_resume(message: str) -> TrainerFailure:

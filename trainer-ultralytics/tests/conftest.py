@@ -1,6 +1,7 @@
 """Shared by the trainer's tests: a recording backend, a configuration with every field defaulted, the contract."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from recorder import Recorder
+from tinysets import store_dataset
+from trainings import ONE_EPOCH, Training, environment_for, train_here
 from utils import TrainConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -65,6 +68,23 @@ def make_config(tmp_path: Path) -> MakeConfig:
         return config
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """A completed job of one epoch. Not to be changed: see `finished_copy`."""
+    folder = tmp_path_factory.mktemp("finished")
+    store_dataset(folder / "bucket", "object_detection")
+    training = train_here(folder, environment_for(folder, **ONE_EPOCH))
+    assert training.exit_code == 0
+    return training
+
+
+@pytest.fixture
+def finished_copy(finished: Training, tmp_path: Path) -> Path:
+    """A folder with the bucket of a completed job."""
+    shutil.copytree(finished.bucket, tmp_path / "bucket")
+    return tmp_path
 
 
 def contract_validator(name: str, definition: str | None = None) -> Draft202012Validator:

@@ -3,12 +3,15 @@
 import json
 
 import pytest
+import torch
 import yaml
 from catalogue import load_catalogue
 from checkpoint import load_model
 from conftest import contract_validator
 from tinysets import CLASSES, POSE, SPLITS, store_dataset
-from trainings import Training, environment_for, train
+from trainings import Training, environment_for, train_here
+
+pytestmark = pytest.mark.filterwarnings("default")  # those of other people's packages, in this process
 
 BOXES = {"precision", "recall", "mAP50", "mAP50-95"}
 METRICS = {
@@ -30,7 +33,7 @@ TRUE_OBJECTS = SPLITS["val"] // len(CLASSES)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Training]:
     folder = tmp_path_factory.mktemp(request.param)
     store_dataset(folder / "bucket", request.param)
-    return request.param, train(folder, environment_for(folder, request.param, EPOCHS="1"))
+    return request.param, train_here(folder, environment_for(folder, request.param, EPOCHS="1"))
 
 
 def test_completed_within_the_contract(trained: tuple[str, Training]) -> None:
@@ -48,6 +51,14 @@ def test_metrics_have_the_names_of_the_task(trained: tuple[str, Training]) -> No
     for event in training.of_type("validation"):
         assert set(event["metrics"]) == METRICS[task_type]
         assert event["primary"] == {"name": primary, "value": event["metrics"][primary]}
+
+
+def test_best_is_chosen_by_the_primary_metric(trained: tuple[str, Training]) -> None:
+    """The fitness in a checkpoint is what the next attempt compares with."""
+    training = trained[1]
+    [validation] = [event for event in training.of_type("validation") if "artifact" not in event]
+    content = torch.load(training.bucket / training.pointer("last")["key"], weights_only=False)
+    assert content["best_fitness"] == content["train_metrics"]["fitness"] == validation["primary"]["value"]
 
 
 def test_each_class_has_a_row(trained: tuple[str, Training]) -> None:

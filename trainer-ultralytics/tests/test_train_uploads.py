@@ -26,10 +26,15 @@ def bucket(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_uploads(config: TrainConfig, bucket: Path) -> Iterator[MakeUploads]:
+def reporter(config: TrainConfig) -> Iterator[Reporter]:
     reporter = Reporter(config)
-    yield lambda on_stored=lambda *_: None: Uploads(LocalStore(bucket), config, reporter, on_stored)
+    yield reporter
     reporter.close()
+
+
+@pytest.fixture
+def make_uploads(config: TrainConfig, bucket: Path, reporter: Reporter) -> MakeUploads:
+    return lambda on_stored=lambda *_: None: Uploads(LocalStore(bucket), config, reporter, on_stored)
 
 
 @pytest.fixture
@@ -76,6 +81,44 @@ def test_one_that_waits_gives_way_to_a_newer_one(
     release.set()
     assert uploads.drain()
     assert stored == [("best", 1), ("best", 3)]
+    assert list((config.work_dir / "uploads").iterdir()) == []
+
+
+def test_best_and_last_take_turns_if_the_storage_is_slow(make_uploads: MakeUploads, last: Path) -> None:
+    """Each epoch is the best so far, and the next one comes before the one before is stored."""
+    epoch, stored = 1, []
+
+    def on_stored(kind: str, key: str, number: int) -> None:
+        nonlocal epoch
+        stored.append((kind, number))
+        if epoch < 6:
+            epoch += 1
+            last.write_bytes(b"epoch %d" % epoch)
+            uploads.submit(["best", "last"] if epoch % 2 else ["best"], last, epoch, {})
+
+    uploads = make_uploads(on_stored)
+    uploads.submit(["best", "last"], last, 1, {})
+    assert uploads.drain()
+    assert stored == [("best", 1), ("last", 1), ("best", 3), ("last", 3), ("best", 5), ("last", 5), ("best", 6)]
+
+
+def test_newest_last_goes_first_if_asked_to_stop(
+    make_uploads: MakeUploads, config: TrainConfig, reporter: Reporter, last: Path
+) -> None:
+    stored = []
+
+    def on_stored(kind: str, key: str, epoch: int) -> None:
+        stored.append((kind, epoch))
+        if epoch == 1:
+            for later, kinds in ((2, ["best", "last"]), (3, ["last"])):
+                last.write_bytes(b"epoch %d" % later)
+                uploads.submit(kinds, last, later, {})
+            reporter.request_stop()
+
+    uploads = make_uploads(on_stored)
+    uploads.submit(["best"], last, 1, {})
+    assert uploads.drain()
+    assert stored == [("best", 1), ("last", 3), ("best", 2)]
     assert list((config.work_dir / "uploads").iterdir()) == []
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from recorder import Recorder
 
 TRAINER = Path(__file__).resolve().parents[1]
@@ -23,6 +24,8 @@ MODELS = {
     "oriented_object_detection": "yolo26n-obb",
     "image_classification": "yolo11n-cls",
 }
+ADAM = {"optimizer": "AdamW", "warmup_epochs": 0, "nbs": 4, "mosaic": 0}
+ONE_EPOCH = {"EPOCHS": "1", "SEED": "5", "HYPERPARAMETERS": json.dumps(ADAM), "YOLO_OFFLINE": "true"}
 Event = dict[str, Any]
 
 
@@ -44,8 +47,14 @@ class Training:
     @property
     def failure(self) -> Event:
         [failed] = [event for event in self.of_type("status") if event["status"] == "failed"]
+        assert self.exit_code == 1, self.output
         failure: Event = failed["failure"]
         return failure
+
+    @property
+    def losses(self) -> list[float]:
+        """Of each epoch that was trained."""
+        return [event["values"]["train/box_loss"] for event in self.of_type("metrics") if "lr" in event["values"]]
 
     @property
     def statuses(self) -> list[str]:
@@ -108,6 +117,21 @@ def train(
         return Training(process.returncode, seconds, log.read_text(), backend.events, bucket, work_dir, times)
     finally:
         backend.close()
+
+
+def train_here(folder: Path, environment: Mapping[str, str]) -> Training:
+    """In this process, one after another: importing torch for each would take most of the time. Nothing may stop it."""
+    from train import Attempt, read_config
+
+    started = time.monotonic()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        config = read_config()
+        code = Attempt(config).run()
+    lines = (config.work_dir / "outbox.jsonl").read_text().splitlines()
+    events = [json.loads(line.partition(" ")[2]) for line in lines]
+    return Training(code, time.monotonic() - started, "", events, folder / "bucket", config.work_dir)
 
 
 def interrupt(process: "subprocess.Popen[str]", backend: Recorder) -> None:
