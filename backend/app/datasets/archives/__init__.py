@@ -5,10 +5,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.datasets.archives.base import Archive
+from app.datasets.archives.compressed import UnpackedTar, pieces_of
+from app.datasets.archives.tar import BLOCK, is_tar, list_tar, open_tar
 from app.datasets.archives.zip import open_zip
 from app.errors import Invalid
 
 __all__ = ["Archive", "open_upload"]
+
+OTHERS = {
+    b"Rar!": "RAR",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"%PDF": "PDF",
+}
+KNOWN = "send a zip, or a tar (plain, gz or zst)"
 
 
 @contextmanager
@@ -19,7 +32,27 @@ def open_upload(path: Path, folder: Path, max_bytes: int) -> Iterator[Archive]:
     entry that is refused, and what to do about it.
     """
     with path.open("rb") as file:
-        start = file.read(512)
-        if not start.startswith(b"PK"):
-            raise Invalid("the upload is no archive of a known kind; send a zip, or a tar (also .tar.gz, .tar.zst)")
-        yield open_zip(file, max_bytes)
+        start = file.read(BLOCK)
+        file.seek(0)
+        if start.startswith(b"PK"):
+            yield open_zip(file, max_bytes)
+        elif is_tar(start):
+            yield open_tar(file, max_bytes)
+        elif (pieces := pieces_of(file, start)) is not None:
+            with _unpacked(pieces, folder / "unpacked.tar", max_bytes) as archive:
+                yield archive
+        else:
+            kind = next((kind for magic, kind in OTHERS.items() if start.startswith(magic)), None)
+            raise Invalid(f"the upload is {f'a {kind} file' if kind else 'no archive of a known kind'}; {KNOWN}")
+
+
+@contextmanager
+def _unpacked(pieces: Iterator[bytes], path: Path, max_bytes: int) -> Iterator[Archive]:
+    path.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        with path.open("xb+") as copy:
+            listing = list_tar(UnpackedTar(pieces, copy), max_bytes)
+            copy.flush()
+            yield listing.archive(copy)
+    finally:
+        path.unlink(missing_ok=True)
