@@ -18,8 +18,9 @@ def refusal(name: str, problem: str) -> Invalid:
 class Listing:
     """What was seen so far. `Invalid` or `TooLarge` with the first entry that cannot be taken."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *, longest_name: int = names.MAX_NAME_BYTES) -> None:
         self._max_bytes, self._total, self._count = max_bytes, 0, 0
+        self._longest_name = longest_name
         self._files: dict[str, Entry] = {}
         self._folders: set[str] = set()
 
@@ -45,7 +46,11 @@ class Listing:
                 f"the archive's files have more than {self._max_bytes} bytes when unpacked (MAX_DATASET_BYTES)"
             )
 
-    def archive(self, file: BinaryIO) -> FileArchive:
+    def everything(self, file: BinaryIO) -> FileArchive:
+        """All files under the names they have."""
+        return FileArchive(file, dict(sorted(self._files.items())), ignored=0)
+
+    def dataset(self, file: BinaryIO) -> FileArchive:
         """What is left without junk, nested archives and the folders around everything. `Invalid` if nothing is."""
         self._check_folders()
         kept = sorted(name for name in self._files if not names.is_junk(name) and not names.is_nested(name))
@@ -62,7 +67,7 @@ class Listing:
         self._count += 1
         if self._count > MAX_ENTRIES:
             raise TooLarge(f"the archive has more than {MAX_ENTRIES} entries; split the dataset")
-        if problem := names.problem(name):
+        if problem := names.problem(name, self._longest_name):
             raise refusal(name, problem)
 
     def _check_folders(self) -> None:

@@ -7,7 +7,8 @@ import re
 import unicodedata
 from collections.abc import Collection
 
-MAX_NAME_BYTES, MAX_PART_BYTES = 800, 240
+MAX_NAME_BYTES = 480  # with images/train/ before it, trainers still take it
+MAX_PART_BYTES = 240
 SHOWN = 120
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\]")
 JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
@@ -36,15 +37,15 @@ def shown(name: str) -> str:
     return repr(name if len(name) <= SHOWN else name[:SHOWN] + "…")
 
 
-def problem(name: str) -> str | None:
+def problem(name: str, longest: int = MAX_NAME_BYTES) -> str | None:
     """Why a decoded name is refused, with the way out."""
     parts = name.removesuffix("/").split("/")
     if FORBIDDEN.search(name):
         return "has a backslash or a control character in its name; rename it"
     if name[1:2] == ":" or not {"", ".", ".."}.isdisjoint(parts):
         return "is absolute or has an empty, '.' or '..' part in its name; use names relative to the dataset's folder"
-    if len(name.encode()) > MAX_NAME_BYTES or any(len(part.encode()) > MAX_PART_BYTES for part in parts):
-        return f"has a name of more than {MAX_NAME_BYTES} bytes, or a part of it more than {MAX_PART_BYTES}; shorten it"
+    if len(name.encode()) > longest or any(len(part.encode()) > MAX_PART_BYTES for part in parts):
+        return f"has a name of more than {longest} bytes, or a part of it more than {MAX_PART_BYTES}; shorten it"
     return None
 
 

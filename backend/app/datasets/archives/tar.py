@@ -7,7 +7,7 @@ import struct
 from typing import BinaryIO, NamedTuple, Protocol
 
 from app.datasets.archives import names
-from app.datasets.archives.entries import Entry, FileArchive
+from app.datasets.archives.entries import Entry
 from app.datasets.archives.listing import Listing, refusal
 from app.errors import Invalid
 
@@ -50,9 +50,8 @@ def is_tar(block: bytes) -> bool:
     return len(block) == BLOCK and any(block) and _number(block[CHECKSUM]) == _checksum(block)
 
 
-def list_tar(source: Source, max_bytes: int) -> Listing:
-    """Every file of a tar, unpacked at most `max_bytes` together, with its place in `source`."""
-    listing = Listing(max_bytes)
+def list_tar(source: Source, listing: Listing) -> None:
+    """Add every file of a tar, with its place in `source`."""
     while (header := _next_header(source, listing)) is not None:
         name = _name(header.raw_name)
         if header.kind == FOLDER or (header.kind == OLD_FILE and name.endswith("/")):
@@ -65,7 +64,6 @@ def list_tar(source: Source, max_bytes: int) -> Listing:
         listing.add(name, Entry(source.position, header.size, header.size))
         _pass(source, header.size, name)
     _check_end(source)
-    return listing
 
 
 class PlainTar:
@@ -85,11 +83,6 @@ class PlainTar:
 
     def skip(self, length: int) -> bool:
         return self._file.seek(length, 1) <= self._size
-
-
-def open_tar(file: BinaryIO, max_bytes: int) -> FileArchive:
-    """The files of an uncompressed tar."""
-    return list_tar(PlainTar(file), max_bytes).archive(file)
 
 
 def _next_header(source: Source, listing: Listing) -> _Header | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from app.datasets.archives import names
-from app.datasets.archives.entries import Entry, FileArchive
+from app.datasets.archives.entries import Entry
 from app.datasets.archives.listing import MAX_ENTRIES, Listing, refusal
 from app.errors import Invalid, TooLarge
 
@@ -46,10 +46,10 @@ class _Record(NamedTuple):
     mode: int
 
 
-def open_zip(file: BinaryIO, max_bytes: int) -> FileArchive:
-    """The files of a zip, unpacked at most `max_bytes` together."""
+def list_zip(file: BinaryIO, listing: Listing) -> None:
+    """Add every file of a zip."""
     directory = _find_directory(file)
-    listing, spans = Listing(max_bytes), []
+    spans = []
     for record in _read_directory(file, directory):
         name = _name(record)
         _check(record, name)
@@ -60,7 +60,6 @@ def open_zip(file: BinaryIO, max_bytes: int) -> FileArchive:
         if not name.endswith("/"):
             listing.add(name, Entry(start, record.packed, record.size, record.crc, record.method == DEFLATED))
     _check_apart(sorted(spans), directory)
-    return listing.archive(file)
 
 
 def _check_apart(spans: list[tuple[int, int, str]], directory: _Directory) -> None:
