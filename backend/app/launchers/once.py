@@ -16,7 +16,7 @@ NOT_STARTED, STOPPED = 127, 124
 def main(arguments: list[str]) -> int:
     """The command's exit code, 128 plus the signal that ended it, or one of ours."""
     options = _parse(arguments)
-    processes.die_with(options.parent)
+    processes.die_with(options.parent, signal.SIGTERM)  # which ends the command, too, and what left its session
     processes.adopt_orphans()
     signals = processes.signals_as_bytes(signal.SIGCHLD, signal.SIGTERM)
     try:

@@ -39,9 +39,9 @@ def start(command: list[str], folder: str, output: int | None, process_group: in
     )
 
 
-def die_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends; end at once if that happened already."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Let the kernel signal this process when its parent ends; end at once if that happened already."""
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)
 

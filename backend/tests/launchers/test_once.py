@@ -84,7 +84,8 @@ SubprocessLauncher(folder).run_once([sys.executable, "-c", {WAIT!r}], folder, di
     with subprocess.Popen([sys.executable, "-c", program], cwd=BACKEND) as backend:
         until((tmp_path / "pids").exists)
         backend.kill()
-    until(gone(pids(tmp_path)[0]))
+    for pid in pids(tmp_path):
+        until(gone(pid))
 
 
 def test_one_at_a_time(launcher: SubprocessLauncher, tmp_path: Path) -> None:
