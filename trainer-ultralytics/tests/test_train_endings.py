@@ -13,7 +13,7 @@ import threading, utils
 from endings import GracePeriod
 
 reporter = utils.Reporter(utils.load_config())
-grace = GracePeriod(2, reporter, lambda: threading.Event().wait())
+grace = GracePeriod(1, reporter, lambda: threading.Event().wait())
 {claim}
 reporter.request_stop()
 threading.Event().wait()
@@ -31,4 +31,4 @@ def test_process_goes_if_the_ending_hangs(tmp_path: Path, claim: str, code: int)
     program = [sys.executable, "-c", PROGRAM.format(claim=claim)]
     ended = subprocess.run(program, env=environment, cwd=tmp_path, timeout=60, capture_output=True, text=True)
     assert ended.returncode == code, ended.stderr
-    assert time.monotonic() - started >= 1.5
+    assert time.monotonic() - started >= 0.75

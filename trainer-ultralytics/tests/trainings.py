@@ -54,7 +54,8 @@ class Training:
     @property
     def losses(self) -> list[float]:
         """Of each epoch that was trained."""
-        return [event["values"]["train/box_loss"] for event in self.of_type("metrics") if "lr" in event["values"]]
+        values = [event["values"] for event in self.of_type("metrics") if "lr" in event["values"]]
+        return [next(value for name, value in one.items() if name.startswith("train/")) for one in values]
 
     @property
     def statuses(self) -> list[str]:
@@ -136,6 +137,10 @@ def train_here(folder: Path, environment: Mapping[str, str]) -> Training:
 
 def interrupt(process: "subprocess.Popen[str]", backend: Recorder) -> None:
     process.send_signal(signal.SIGTERM)
+
+
+def kill(process: "subprocess.Popen[str]", backend: Recorder) -> None:
+    process.kill()
 
 
 def ask_to_stop(process: "subprocess.Popen[str]", backend: Recorder) -> None:
