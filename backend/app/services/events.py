@@ -15,7 +15,15 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound, Superseded
 from app.models import Attempt, Event, Job
-from app.schemas.events import Answer, ProgressEvent, Rejection, RunEvent, StatusEvent, ValidationEvent
+from app.schemas.events import (
+    Answer,
+    CheckpointEvent,
+    ProgressEvent,
+    Rejection,
+    RunEvent,
+    StatusEvent,
+    ValidationEvent,
+)
 from app.services import history, jobs, records
 from app.services.reports import Report, highest, judge
 from app.words import ACTIVE, JobStatus, Trigger
@@ -206,14 +214,17 @@ def _place(progress: dict[str, Any] | None) -> tuple[Any, ...] | None:
 
 
 def _move_job(session: Session, target: _Target, reports: list[Report], changes: _Changes) -> None:
-    validated = [report.event.primary.name for report in reports if isinstance(report.event, ValidationEvent)]
-    if validated:
-        best = records.best(session, target.job_id, target.number, target.row.resume, validated[-1])
+    if any(_concerns_best(report.event) for report in reports):
+        best = records.best(session, target.job_id, target.number, target.row.resume)
         statement = update(_JOBS).where(_JOBS.c.id == target.job_id)
         session.execute(statement.values(best=best, updated_at=target.now))
     if changes.runs and target.row.status == JobStatus.STARTING:
         reason = "the trainer reported that it runs"
         jobs.transition(session, target.job_id, Trigger.RUN, now=target.now, reason=reason)
+
+
+def _concerns_best(event: Any) -> bool:
+    return isinstance(event, ValidationEvent) or (isinstance(event, CheckpointEvent) and event.kind == "best")
 
 
 def _should_stop(target: _Target) -> bool:

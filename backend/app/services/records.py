@@ -12,7 +12,7 @@ from app.models import Artifact, Checkpoint, Event, Metric, Validation
 from app.schemas.events import ArtifactEvent, CheckpointEvent, MetricsEvent, ValidationEvent
 from app.services.bulk import Rows, insert_rows
 from app.services.reports import Report
-from app.words import EventSource
+from app.words import CheckpointKind, EventSource
 
 _EVENTS = cast(Table, Event.__table__)
 _METRICS = cast(Table, Metric.__table__)
@@ -38,13 +38,39 @@ def write(session: Session, job_id: int, attempt: int, position: int, reports: l
             _write_rows(connection, kind, found)
 
 
-def best(
+def best(session: Session, job_id: int, attempt: int, resume: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the job's best weights are worth: those that a download or a prediction gets.
+
+    So the newest `best` checkpoint decides. While there is none, the best validation of the weights that this attempt
+    trains stands in: its own epochs and those it continued from; what nobody continued does not count.
+    """
+    table = _VALIDATIONS.c
+    newest = select(table.primary_name).where(table.job_id == job_id).order_by(table.id.desc()).limit(1)
+    metric = session.scalar(newest)
+    if metric is None:
+        return None
+    return _stored_best(session, job_id, metric) or _validated_best(session, job_id, attempt, resume, metric)
+
+
+def _stored_best(session: Session, job_id: int, metric: str) -> dict[str, Any] | None:
+    """By what was measured when it was stored, or else by the validation of its epoch."""
+    own = (_CHECKPOINTS.c.job_id == job_id) & (_CHECKPOINTS.c.kind == CheckpointKind.BEST)
+    columns = _CHECKPOINTS.c.attempt, _CHECKPOINTS.c.epoch, _CHECKPOINTS.c.metrics
+    row = session.execute(select(*columns).where(own).order_by(_CHECKPOINTS.c.id.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    value = row.metrics.get(metric)
+    if value is None:
+        table = _VALIDATIONS.c
+        same = (table.job_id == job_id) & (table.attempt == row.attempt) & (table.epoch == row.epoch)
+        value = session.scalar(select(table.primary_value).where(same, table.primary_name == metric))
+    return None if value is None else {"metric": metric, "value": value, "epoch": row.epoch}
+
+
+def _validated_best(
     session: Session, job_id: int, attempt: int, resume: dict[str, Any] | None, metric: str
 ) -> dict[str, Any] | None:
-    """The best validation of the weights that this attempt trains: its own epochs and those it continued from.
-
-    The highest attempt wins for each epoch. What an attempt learned that nobody continued does not count.
-    """
+    """The highest attempt wins for each epoch."""
     table = _VALIDATIONS.c
     inherited = table.epoch <= (resume or {}).get("epoch", -1)
     newest = func.row_number().over(partition_by=table.epoch, order_by=table.attempt.desc()).label("newest")

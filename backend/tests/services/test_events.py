@@ -290,6 +290,42 @@ def test_best_forgets_the_epochs_that_nobody_continued(
     assert read_job(database, job_id).best == best | {"metric": "mAP50-95"}
 
 
+def checkpoint(sequence: int, epoch: int, value: float | None, kind: str = "best") -> dict[str, Any]:
+    metrics = {} if value is None else {"mAP50-95": value, "mAP50": 0.99}
+    key = f"checkpoints/job-1/attempt-1/{epoch}-ab.pt"
+    return event(sequence, "checkpoint", kind=kind, key=key, epoch=epoch, metrics=metrics)
+
+
+def test_best_is_the_checkpoint_if_another_epoch_measures_higher(
+    database: Database, job_id: int, report: Report
+) -> None:
+    """A trainer may choose by its own number, or its upload of a better epoch may be on its way."""
+    report(validation(1, 1, 0.5), validation(2, 2, 0.75), checkpoint(3, 1, 0.5), checkpoint(4, 2, 0.75, kind="last"))
+    assert read_job(database, job_id).best == {"metric": "mAP50-95", "value": 0.5, "epoch": 1}
+    report(checkpoint(5, 2, 0.75))
+    assert read_job(database, job_id).best == {"metric": "mAP50-95", "value": 0.75, "epoch": 2}
+
+
+@pytest.mark.parametrize(
+    ("of_epoch", "best"), [(2, {"value": 0.5, "epoch": 2}), (3, {"value": 0.75, "epoch": 1})], ids=["known", "unknown"]
+)
+def test_best_is_measured_by_the_validation_if_the_checkpoint_says_nothing(
+    database: Database, job_id: int, report: Report, of_epoch: int, best: dict[str, Any]
+) -> None:
+    report(validation(1, 1, 0.75), validation(2, 2, 0.5), checkpoint(3, of_epoch, None))
+    assert read_job(database, job_id).best == best | {"metric": "mAP50-95"}
+
+
+def test_best_stays_an_earlier_attempts_if_it_is_still_the_checkpoint(
+    database: Database, job_id: int, report: Report
+) -> None:
+    report(validation(1, 1, 0.5), checkpoint(2, 1, 0.5), validation(3, 2, 0.75), checkpoint(4, 2, 0.75))
+    with database.write_session() as session:
+        factories.attempt(session, job_id=job_id, number=2, resume={"key": "k", "sha256": "s", "epoch": 1})
+    report(validation(1, 2, 0.25), attempt=2)
+    assert read_job(database, job_id).best == {"metric": "mAP50-95", "value": 0.75, "epoch": 2}
+
+
 def test_refuses_another_process_if_the_attempt_is_bound(database: Database, job_id: int, report: Report) -> None:
     report(event(1))
     with pytest.raises(Superseded, match="belongs to another process, 'instance-1'"):
