@@ -75,6 +75,14 @@ def test_epoch_counts_once_if_a_later_attempt_repeats_it() -> None:
     assert view.best is not None and view.best[0] == 3
 
 
+def test_best_is_what_is_stored_as_best_if_another_epoch_measured_higher() -> None:
+    view = make_trained_view()
+    view.apply(make_entry("checkpoint", kind="last", epoch=2))
+    assert view.best is not None and view.best[0] == 2
+    view.apply(make_entry("checkpoint", kind="best", epoch=3))
+    assert view.best is not None and view.best[0] == 3
+
+
 def test_bar_is_drawn_if_nothing_but_a_phase_is_known() -> None:
     view = View(make_job(status="starting"))
     view.apply(make_entry("progress", phase="download"))

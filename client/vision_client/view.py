@@ -19,6 +19,7 @@ class View:
     losses: dict[str, float | None] = field(default_factory=dict)
     learning_rate: float | None = None
     validations: dict[int, Primary] = field(default_factory=dict)
+    best_epoch: int | None = None
     headlines: dict[str, float | None] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     trouble: str | None = None
@@ -45,11 +46,16 @@ class View:
                 self._take_metrics(payload.get("values") or {})
             case _, "validation":
                 self._take_validation(payload)
+            case _, "checkpoint" if payload.get("kind") == "best":
+                self.best_epoch = payload.get("epoch")
             case _, "warning":
                 self.warnings = [*self.warnings, f"{payload.get('code')}: {payload.get('message')}"]
 
     @property
     def best(self) -> tuple[int, Primary] | None:
+        """The epoch whose weights are stored as best, as the platform says it; before there are any, the highest."""
+        if self.best_epoch is not None and self.best_epoch in self.validations:
+            return self.best_epoch, self.validations[self.best_epoch]
         known = [(epoch, primary) for epoch, primary in self.validations.items() if primary.value is not None]
         return max(known, key=lambda pair: pair[1].value or 0.0, default=None)
 
