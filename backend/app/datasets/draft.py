@@ -105,6 +105,7 @@ class Draft:
         )
         self.connection.execute("BEGIN")
         self._counts: Counter[str] = Counter()
+        self._facts: dict[str, str] = {}  # of `meta`, which every annotation asks for
 
     def close(self) -> None:
         self.connection.executemany("INSERT OR REPLACE INTO finding_counts VALUES (?, ?)", sorted(self._counts.items()))
@@ -115,13 +116,11 @@ class Draft:
 
     def set(self, key: str, value: Any) -> None:
         """A fact as JSON: task_type, format, kpt_shape, flip_idx."""
-        self.connection.execute(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value, ensure_ascii=False))
-        )
+        self._facts[key] = json.dumps(value, ensure_ascii=False)
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, self._facts[key]))
 
     def get(self, key: str) -> Any:
-        found = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return json.loads(found[0]) if found else None
+        return json.loads(self._facts[key]) if key in self._facts else None
 
     @property
     def task_type(self) -> TaskType:

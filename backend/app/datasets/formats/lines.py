@@ -56,7 +56,7 @@ def annotation_of(line: str, rules: Rules) -> Annotation:
     form = form_of(len(words), rules.kpt_shape)
     if form is None or (form is Form.POLYGON and rules.task is TaskType.POSE_ESTIMATION):
         raise Refused("LABEL_MALFORMED", f"has {len(words)} columns; {_expected(rules)}")
-    label, *values = _numbers(words)
+    label, *values = _numbers(line, words)
     class_id = _class_id(label, words[0], rules)
     if form is Form.BOX:
         return Annotation(class_id, _box(values))
@@ -78,16 +78,15 @@ def _expected(rules: Rules) -> str:
     return "a box has 5, a class and x y w h; a confidence does not belong in a label"
 
 
-def _numbers(words: list[str]) -> list[float]:
+def _numbers(line: str, words: list[str]) -> list[float]:
     """`float` alone takes 1_0 and digits of other scripts, which no other reader does."""
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = []
-    if not values or any(not word.isascii() or "_" in word for word in words):
-        strange = next(word for word in words if not _is_number(word))
-        raise Refused("LABEL_MALFORMED", f"{strange[:40]!r} is not a number")
-    return values
+    if (line.isascii() and "_" not in line) or all(map(_is_number, words)):
+        try:
+            return [float(word) for word in words]
+        except ValueError:
+            pass
+    strange = next(word for word in words if not _is_number(word))
+    raise Refused("LABEL_MALFORMED", f"{strange[:40]!r} is not a number")
 
 
 def _is_number(word: str) -> bool:

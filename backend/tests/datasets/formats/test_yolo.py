@@ -8,6 +8,7 @@ from app.datasets.formats.yolo import FORMAT, recognise
 from app.words import TaskType
 from tests.datasets.formats.uploads import BROKEN, Read, Upload, reader
 
+Contents = dict[str, str | bytes]
 BOX = "0 0.5 0.5 0.2 0.4\n"
 SEGMENTATION, ORIENTED = TaskType.INSTANCE_SEGMENTATION, TaskType.ORIENTED_OBJECT_DETECTION
 DETECTION, POSE = TaskType.OBJECT_DETECTION, TaskType.POSE_ESTIMATION
@@ -15,13 +16,13 @@ NAMES = "names: [cat, dog]\n"
 yolo = reader(FORMAT)
 
 
-def labelled(label: str | bytes, yaml: str | None = NAMES) -> dict[str, str | bytes]:
+def labelled(label: str | bytes, yaml: str | None = NAMES) -> Contents:
     """One image with this label file."""
-    files: dict[str, str | bytes] = {"images/train/a.jpg": b"", "labels/train/a.txt": label}
+    files: Contents = {"images/train/a.jpg": b"", "labels/train/a.txt": label}
     return files | ({"data.yaml": yaml} if yaml is not None else {})
 
 
-LAYOUTS: dict[str, tuple[dict[str, str | bytes], dict[str, str | None], dict[str, str]]] = {
+LAYOUTS: dict[str, tuple[Contents, dict[str, str | None], dict[str, str]]] = {
     "images and labels hold the splits": (
         {"images/train/a.jpg": b"", "labels/train/a.txt": BOX, "images/val/b.jpg": b"", "labels/val/b.txt": BOX},
         {"images/train/a.jpg": "train", "images/val/b.jpg": "val"},
@@ -48,14 +49,24 @@ LAYOUTS: dict[str, tuple[dict[str, str | bytes], dict[str, str | None], dict[str
         {"Images/a.jpg": "a.jpg", "Images/deep/b.jpg": "deep/b.jpg"},
     ),
     "splits have a year": (
-        {"images/train2017/a.jpg": b"", "labels/train2017/a.txt": BOX, "images/val2017/b.jpg": b""}
-        | {"labels/val2017/b.txt": BOX},
+        {
+            "images/train2017/a.jpg": b"",
+            "labels/train2017/a.txt": BOX,
+            "images/val2017/b.jpg": b"",
+            "labels/val2017/b.txt": BOX,
+        },
         {"images/train2017/a.jpg": "train", "images/val2017/b.jpg": "val"},
         {"images/train2017/a.jpg": "a.jpg", "images/val2017/b.jpg": "b.jpg"},
     ),
     "lists name the splits": (
-        {"train.txt": "./images/a.jpg\r\n", "val.txt": "images/b.jpg"}
-        | {"images/a.jpg": b"", "labels/a.txt": BOX, "images/b.jpg": b"", "labels/b.txt": BOX},
+        {
+            "train.txt": "./images/a.jpg\r\n",
+            "val.txt": "images/b.jpg",
+            "images/a.jpg": b"",
+            "labels/a.txt": BOX,
+            "images/b.jpg": b"",
+            "labels/b.txt": BOX,
+        },
         {"images/a.jpg": "train", "images/b.jpg": "val"},
         {"images/a.jpg": "a.jpg", "images/b.jpg": "b.jpg"},
     ),
@@ -70,7 +81,8 @@ LAYOUTS: dict[str, tuple[dict[str, str | bytes], dict[str, str | None], dict[str
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_image_has_its_labels_and_split_if_(layout: str, yolo: Read) -> None:
     files, splits, names = LAYOUTS[layout]
-    for described in ({}, {"data.yaml": NAMES}, {"classes.txt": "cat\ndog\n"}):
+    descriptions: list[Contents] = [{}, {"data.yaml": NAMES}, {"classes.txt": "cat\ndog\n"}]
+    for described in descriptions:
         reading = yolo(files | described)
         assert recognise(Upload(files | described)) is not None
         assert (reading.splits, reading.names) == (splits, names)
@@ -92,7 +104,7 @@ def test_label_is_not_taken_from_another_split(yolo: Read) -> None:
 
 
 def test_empty_label_means_background_and_none_means_unlabelled(yolo: Read) -> None:
-    files: dict[str, str | bytes] = {
+    files: Contents = {
         "images/a.jpg": b"",
         "labels/a.txt": " \n\n",
         "images/b.jpg": b"",
@@ -225,14 +237,15 @@ def test_class_numbers_stand_as_names_if_nothing_names_them(yolo: Read) -> None:
     assert reading.codes == ["CLASS_NAMES_MISSING"]
 
 
+@pytest.mark.slow
 def test_hundred_thousand_lines_take_seconds(yolo: Read) -> None:
-    files: dict[str, str | bytes] = {"data.yaml": NAMES}
+    files: Contents = {"data.yaml": NAMES}
     for number in range(1_000):
         files[f"images/train/{number}.jpg"] = b""
         files[f"labels/train/{number}.txt"] = "".join(
             f"{line % 2} 0.{line + 100} 0.5 0.1{number:03d} 0.1\n" for line in range(100)
         )
-    start = time.monotonic()
+    start = time.process_time()
     reading = yolo(files)
     assert reading.rows("SELECT count(*) FROM annotations") == [(100_000,)]
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 20
