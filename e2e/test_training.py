@@ -183,7 +183,9 @@ def test_objects_go_with_the_job_and_the_dataset(trained: Trained) -> None:
     api.delete(f"/api/v1/jobs/{trained.id}")
     after_job = witness.keys("checkpoints/") + witness.keys("artifacts/")
     api.delete(f"/api/v1/datasets/{trained.job['dataset_id']}")
+    purged = api.http.post(f"/api/v1/datasets/{trained.job['dataset_id']}/purge")
 
+    assert purged.status_code == 204
     assert refused.status_code == 409
     assert after_job == [] and witness.keys("datasets/") == []
 

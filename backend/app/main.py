@@ -9,7 +9,19 @@ from fastapi import Depends, FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 
 from app import __version__
-from app.api import catalogue, checkpoints, collection, datasets, health, internal, logs, predictions, system, training
+from app.api import (
+    catalogue,
+    checkpoints,
+    collection,
+    datasets,
+    health,
+    internal,
+    logs,
+    predictions,
+    removal,
+    system,
+    training,
+)
 from app.api.deps import describe, require_access
 from app.api.errors import handle_errors
 from app.context import build_platform
@@ -26,7 +38,7 @@ Every call under `/api/v1` needs the access token that the first start wrote to 
 is `{"error": {"code", "message", "details"}}`; the codes are stable."""
 
 THREADS = 100  # who waits for a hanging storage holds one for half a minute; the others still want theirs
-FOR_PEOPLE = (training, logs, checkpoints, datasets, predictions, catalogue, collection, system)
+FOR_PEOPLE = (training, logs, checkpoints, datasets, removal, predictions, catalogue, collection, system)
 
 
 def create_app(settings: Settings | None = None, *, reconciling: bool = True) -> FastAPI:

@@ -101,6 +101,11 @@ class Dataset(Base):
         return [version for version in self.all_versions if version.deleted_at is None]
 
     @property
+    def deleted_versions(self) -> list[int]:
+        """The numbers of those that can be restored."""
+        return [version.version for version in self.all_versions if version.deleted_at is not None]
+
+    @property
     def latest(self) -> "DatasetVersion | None":
         return next(reversed(self.versions), None)
 
@@ -200,7 +205,7 @@ class Job(Base):
     retries: Mapped[int] = mapped_column(default=0)  # automatic retries since a person last asked
     next_position: Mapped[int] = mapped_column(BigInteger, default=1)
     progress: Mapped[dict[str, Any] | None]
-    best: Mapped[dict[str, Any] | None]  # {"metric", "value", "epoch"} of the best validation
+    best: Mapped[dict[str, Any] | None]  # {"metric", "value", "epoch"} of the newest best checkpoint
     mlflow_run_id: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

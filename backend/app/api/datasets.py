@@ -1,4 +1,4 @@
-"""Datasets: register from a zip, list, read, delete."""
+"""Datasets: register from a zip, list, read."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -66,10 +66,11 @@ async def register_dataset(
 @router.get("", operation_id="listDatasets", summary="List datasets by name")
 def list_datasets(
     session: ReadSessionDep,
-    cursor: Annotated[str | None, Query(description="next_cursor of the page before", max_length=200)] = None,
+    cursor: Annotated[str | None, Query(description="next_cursor of the page before", max_length=300)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    deleted: Annotated[bool, Query(description="those that are deleted, and these alone")] = False,
 ) -> Page[Dataset]:
-    found, next_cursor = datasets.list_datasets(session, cursor=cursor, limit=limit)
+    found, next_cursor = datasets.list_datasets(session, cursor=cursor, limit=limit, deleted=deleted)
     return Page(items=[Dataset.model_validate(item) for item in found], next_cursor=next_cursor)
 
 
@@ -77,19 +78,6 @@ def list_datasets(
 def read_dataset(dataset: str, session: ReadSessionDep) -> Dataset:
     """By its id or its name."""
     return Dataset.model_validate(datasets.find(session, dataset))
-
-
-@router.delete(
-    "/{dataset}",
-    status_code=status.HTTP_204_NO_CONTENT,
-    operation_id="deleteDataset",
-    summary="Delete a dataset with its objects",
-    responses=describe(NotFound, Conflict, StorageUnavailable),
-)
-def delete_dataset(dataset: str, platform: PlatformDep) -> None:
-    """Refused while any job uses it; `details.jobs` lists them."""
-    platform.ownership.require()
-    datasets.delete(platform.database, platform.storage, dataset)
 
 
 def _check_request(request: Request, platform: Platform, name: str, task_type: TaskType) -> None:

@@ -43,5 +43,7 @@ class Dataset(Shape):
     name: str = Field(examples=["digits"])
     task_type: TaskType
     created_at: datetime
+    deleted_at: datetime | None = Field(default=None, description="null unless it is deleted and can be restored")
     latest: Version | None = Field(description="null while every version is deleted")
     versions: list[Version]
+    deleted_versions: list[int] = Field(default=[], description="numbers of those that can be restored")

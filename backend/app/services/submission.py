@@ -123,7 +123,7 @@ def _check_model(request: JobCreate, task: Task, problems: _Problems) -> None:
 
 def _dataset(session: Session, request: JobCreate, problems: _Problems) -> Dataset | None:
     try:
-        dataset = datasets.find(session, request.dataset_id)
+        dataset = datasets.find(session, request.dataset_id, lock=True)
     except NotFound:
         message = "is neither the id nor the name of a dataset; `vision dataset list` shows them"
         problems.add("dataset_id", request.dataset_id, message)

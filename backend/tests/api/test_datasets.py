@@ -11,7 +11,6 @@ from app.context import Platform
 from app.main import create_app
 from app.settings import Settings
 from app.words import TaskType
-from tests import factories
 from tests.conftest import ACCESS_TOKEN
 from tests.services.datasets.zips import files_of, write_zip, yolo_files
 
@@ -117,23 +116,6 @@ def test_upload_needs_the_access_token(client: TestClient, archive: bytes, platf
     del client.headers["Authorization"]
     assert _post(client, archive).status_code == 401
     assert not (platform.settings.data_dir / "uploads").exists()
-
-
-def test_dataset_is_deleted_by_name(client: TestClient, archive: bytes, platform: Platform) -> None:
-    _post(client, archive)
-    assert client.delete(f"{URL}/digits").status_code == 204
-    assert client.get(f"{URL}/digits").status_code == 404
-    assert [found.key for found in platform.storage.list("")] == ["installation.json"]
-
-
-def test_dataset_is_kept_while_a_job_uses_it(client: TestClient, archive: bytes, platform: Platform) -> None:
-    dataset_id = _post(client, archive).json()["id"]
-    with platform.database.write_session() as session:
-        job_id = factories.job(session, dataset_id=dataset_id).id
-    answer = client.delete(f"{URL}/{dataset_id}")
-    assert answer.status_code == 409
-    assert answer.json()["error"]["details"] == {"jobs": [job_id]}
-    assert f"jobs {job_id}" in answer.json()["error"]["message"]
 
 
 def test_name_in_another_language_works_in_the_address(client: TestClient, archive: bytes) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from app.db import Database
-from app.errors import Conflict, Invalid, NotFound, StorageUnavailable
-from app.models import DatasetVersion
+from app.errors import Conflict, Invalid, StorageUnavailable
 from app.services import datasets
 from app.services.datasets import Registered
 from app.settings import Settings
@@ -116,7 +115,7 @@ def test_name_is_refused_if_a_url_cannot_hold_it(place: Place, name: str) -> Non
 @pytest.mark.parametrize("name", ["digits", "숫자_2", "a.b-c", "7"])
 def test_name_is_taken_in_any_language(place: Place, name: str) -> None:
     with place.database.read_session() as session:
-        assert datasets.check_request(session, name, DETECTION) == name
+        assert datasets.check_request(session, name, DETECTION) == (name, DETECTION)
 
 
 def test_name_is_the_same_however_it_is_composed(place: Place) -> None:
@@ -138,24 +137,3 @@ def test_datasets_are_paged_by_name(place: Place) -> None:
         first, cursor = datasets.list_datasets(session, cursor=None, limit=2)
         rest, end = datasets.list_datasets(session, cursor=cursor, limit=2)
     assert ([item.name for item in first], [item.name for item in rest], end) == (["a", "b"], ["c"], None)
-
-
-def test_deleted_dataset_leaves_nothing(place: Place) -> None:
-    kept, made = place.register("kept"), place.register()
-    datasets.delete(place.database, place.storage, "digits")
-    with place.database.read_session() as session:
-        with pytest.raises(NotFound, match="'digits'"):
-            datasets.find(session, "digits")
-        assert [row.dataset_id for row in session.query(DatasetVersion)] == [kept.dataset_id]
-    assert list(place.storage.list(f"datasets/{made.dataset_id}")) == []
-    assert len(list(place.storage.list(f"datasets/{kept.dataset_id}"))) == 2
-
-
-def test_dataset_is_kept_while_jobs_use_it(place: Place) -> None:
-    made = place.register()
-    with place.database.write_session() as session:
-        jobs = [factories.job(session, dataset_id=made.dataset_id).id for _ in range(2)]
-    with pytest.raises(Conflict, match=f"used by jobs {jobs[0]}, {jobs[1]}") as caught:
-        datasets.delete(place.database, place.storage, made.dataset_id)
-    assert caught.value.details == {"jobs": jobs}
-    assert place.storage.size(f"datasets/{made.dataset_id}/1/data.zip")
