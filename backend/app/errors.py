@@ -88,6 +88,18 @@ class StorageUnavailable(AppError):
     retry_after = 10
 
 
+class DiskFull(StorageUnavailable):
+    """There is no room on this machine's disk; make some, or set DATA_DIR to a larger one."""
+
+    code = "DISK_FULL"
+
+
+class ImportFailed(AppError):
+    """The import ended without a verdict; it can be started again."""
+
+    code = "IMPORT_FAILED"
+
+
 class DatabaseBusy(AppError):
     """Something else has been writing to the database for too long; try again."""
 

@@ -3,7 +3,7 @@
 A launcher knows attempts by (job, attempt); the handle is its own note about what it started, kept in the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -60,11 +60,15 @@ class Observation:
 
 @dataclass(frozen=True)
 class CompletedRun:
-    """A finished short program. `exit_code` is None when it was ended for taking too long."""
+    """A finished program. `exit_code` is None when we ended it: it took too long, or was not wanted any more.
+
+    `out_of_memory` is the kernel's word, where it killed a process of this machine just before the end.
+    """
 
     exit_code: int | None
     stdout: str
     stderr_tail: str
+    out_of_memory: str | None = None
 
 
 class Launcher(Protocol):
@@ -86,4 +90,17 @@ class Launcher(Protocol):
         """Run a short program to its end, one at a time. Nothing that it started outlives it.
 
         Raises LaunchError if its turn does not come within `timeout` seconds.
+        """
+
+    def run_until(
+        self,
+        command: list[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        work_dir: Path,
+        stop: Callable[[], bool],
+    ) -> CompletedRun:
+        """Run a long program to its end, or until `stop`, asked several times a second, says so.
+
+        It waits for no other program, and none waits for it. Nothing that it started outlives it.
         """

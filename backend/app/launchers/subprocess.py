@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any
 
 from app.launchers import processes, records
 from app.launchers.base import CompletedRun, Handle, LaunchError, LaunchSpec, Observation
+from app.launchers.memory import MemoryWatch
 from app.launchers.output import SEGMENT_BYTES, TOTAL_BYTES
 
 START_SECONDS = 30.0
 END_SECONDS = 10.0
+LOOK_SECONDS = 0.2
+KILLED = 128 + signal.SIGKILL
 MAX_STDOUT_BYTES, STDERR_TAIL_BYTES = 32 * 2**20, 8 * 2**10
 BACKEND = Path(__file__).resolve().parents[2]
 # Neither site packages nor PYTHON… variables, which are the trainer's; the working folder is on the path.
@@ -71,19 +75,23 @@ class SubprocessLauncher:
     def run_once(
         self, command: list[str], folder: Path, environment: Mapping[str, str], work_dir: Path, timeout: float
     ) -> CompletedRun:
-        """Output goes through files in `work_dir`: neither a chatty nor a silent program can block us."""
-        words = [*PYTHON, "app.launchers.once", "--parent", str(os.getpid()), "--folder", str(folder), "--", *command]
-        out, err = work_dir / "stdout", work_dir / "stderr"
         if not self._one_at_a_time.acquire(timeout=timeout):
             raise LaunchError(f"another program has been running for {timeout:g} s; try again later")
+        deadline = time.monotonic() + timeout
         try:
-            with out.open("wb") as stdout, err.open("wb") as stderr:
-                exit_code = _run(words, environment, stdout.fileno(), stderr.fileno(), timeout)
+            return _run_below(_once(command, folder), environment, work_dir, stop=lambda: time.monotonic() >= deadline)
         finally:
             self._one_at_a_time.release()
-        with out.open("rb") as stdout:
-            text = stdout.read(MAX_STDOUT_BYTES).decode(errors="replace")
-        return CompletedRun(exit_code, text, _tail(err))
+
+    def run_until(
+        self,
+        command: list[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        work_dir: Path,
+        stop: Callable[[], bool],
+    ) -> CompletedRun:
+        return _run_below(_once(command, folder), environment, work_dir, stop)
 
     def _folder(self, job_id: int, attempt: int) -> Path:
         return records.attempt_folder(self._data_dir, job_id, attempt)
@@ -130,15 +138,40 @@ def _start_supervisor(options: list[str], environment: Mapping[str, str]) -> str
     return None if done.returncode == 0 else done.stderr.strip()[-2000:] or f"exit code {done.returncode}"
 
 
-def _run(words: list[str], environment: Mapping[str, str], stdout: int, stderr: int, timeout: float) -> int | None:
-    options: dict[str, Any] = {"cwd": BACKEND, "env": dict(environment), "stdin": subprocess.DEVNULL}
-    with subprocess.Popen(words, stdout=stdout, stderr=stderr, start_new_session=True, **options) as process:
-        try:
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
+def _once(command: list[str], folder: Path) -> list[str]:
+    return [*PYTHON, "app.launchers.once", "--parent", str(os.getpid()), "--folder", str(folder), "--", *command]
+
+
+def _run_below(
+    words: list[str], environment: Mapping[str, str], work_dir: Path, stop: Callable[[], bool]
+) -> CompletedRun:
+    """Output goes through files in `work_dir`: neither a chatty nor a silent program can block us."""
+    out, err, watch = work_dir / "stdout", work_dir / "stderr", MemoryWatch()
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        options: dict[str, Any] = {"stdout": stdout, "stderr": stderr, "stdin": subprocess.DEVNULL}
+        options |= {"cwd": BACKEND, "env": dict(environment), "start_new_session": True}
+        with subprocess.Popen(words, **options) as process:
+            exit_code = _wait(process, watch, stop)
+    evidence = watch.evidence() if exit_code == KILLED else None
+    with out.open("rb") as stdout:
+        text = stdout.read(MAX_STDOUT_BYTES).decode(errors="replace")
+    return CompletedRun(exit_code, text, _tail(err), evidence)
+
+
+def _wait(process: "subprocess.Popen[bytes]", watch: MemoryWatch, stop: Callable[[], bool]) -> int | None:
+    """The exit code; None if it was ended because `stop` said so, or failed."""
+    wanted = True
+    try:
+        while wanted:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(LOOK_SECONDS)
+            watch.sample()
+            wanted = not stop()
+        return None
+    finally:
+        if process.returncode is None:
             process.terminate()
             _end(process)
-            return None
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
