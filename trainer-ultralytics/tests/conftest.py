@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from recorder import Recorder
+from s3 import REPOSITORY, S3Server, s3_server
 from tinysets import store_dataset
 from trainings import ONE_EPOCH, Training, environment_for, train_here
 from utils import TrainConfig
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+BUCKETS = ["vision", "other", "kills"]
 CONTRACTS = REPOSITORY / "contracts"
 TOKEN = "attempt-token-that-nobody-else-may-see"
 
@@ -85,6 +86,18 @@ def finished_copy(finished: Training, tmp_path: Path) -> Path:
     """A folder with the bucket of a completed job."""
     shutil.copytree(finished.bucket, tmp_path / "bucket")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def minio_server() -> Iterator[S3Server]:
+    with s3_server("us-east-1", BUCKETS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def r2_server() -> Iterator[S3Server]:
+    with s3_server("auto", BUCKETS) as server:
+        yield server
 
 
 def contract_validator(name: str, definition: str | None = None) -> Draft202012Validator:

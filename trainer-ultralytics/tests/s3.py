@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from conftest import REPOSITORY
-
+REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHON = REPOSITORY / "testing/.venv/bin/python"
 WITNESS = """
 import hashlib, json, sys, boto3
@@ -129,14 +129,46 @@ class Relay:
                 continue
             server = socket.create_connection(("127.0.0.1", self._target))
             self._sockets += [client, server]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+            for source, sink, passes in ((client, server, self.sent), (server, client, bytes)):
+                threading.Thread(target=_pump, args=(source, sink, passes), daemon=True).start()
+
+    def sent(self, data: bytes) -> bytes:
+        """What arrives at the server of what a client sent."""
+        return data
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+class DeadlyRelay(Relay):
+    """Kills a process at a byte of what it sends: those before it arrive, and none after."""
+
+    def __init__(self, port: int) -> None:
+        self._lock = threading.Lock()
+        self._left: int | None = None
+        self._victim: subprocess.Popen[bytes] | None = None
+        super().__init__(port)
+
+    def arm(self, victim: "subprocess.Popen[bytes]", after: int) -> None:
+        """For a process that connects from now on."""
+        with self._lock:
+            self._victim, self._left = victim, after
+
+    def disarm(self) -> None:
+        with self._lock:
+            self._left = None
+
+    def sent(self, data: bytes) -> bytes:
+        with self._lock:
+            if self._left is None or self._victim is None:
+                return data
+            arriving, self._left = data[: self._left], max(0, self._left - len(data))
+            if not self._left:
+                self._victim.kill()
+            return arriving
+
+
+def _pump(source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bytes]) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
-            sink.sendall(data)
+            sink.sendall(passes(data))
     for end in (source, sink):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tinysets import store_dataset
-from trainings import Event, Training, ask_to_stop, environment_for, interrupt, kill, train, train_here
+from trainings import Event, Training, ask_to_stop, environment_for, interrupt, kill, load_content, train, train_here
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # those of other people's packages
 
@@ -58,8 +57,7 @@ def environment(folder: Path, task_type: str, attempt: int, seed: int, **changes
 def job_of(attempts: list[Training]) -> Job:
     last = attempts[-1]
     assert last.exit_code == 0, last.output
-    path = last.bucket / last.pointer("last")["key"]
-    return Job(attempts, int(torch.load(path, map_location="cpu", weights_only=False)["updates"]))
+    return Job(attempts, int(load_content(last.bucket / last.pointer("last")["key"])["updates"]))
 
 
 def newest_last(attempt: Training) -> Event:

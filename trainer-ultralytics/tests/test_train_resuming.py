@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tinysets import CLASSES, store_dataset
-from trainings import ONE_EPOCH, Event, Training, environment_for, train_here
+from trainings import ONE_EPOCH, Event, Training, environment_for, load_content, train_here
 from utils import _file_sha256
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of other people's packages, in this process
@@ -37,7 +37,7 @@ def change_checkpoint(folder: Path, kind: str, change: Callable[[Content], None]
     pointer_path = folder / f"bucket/checkpoints/job-12/{kind}.json"
     pointer: Event = json.loads(pointer_path.read_text())
     path = folder / "bucket" / pointer["key"]
-    content = torch.load(path, map_location="cpu", weights_only=False)
+    content = load_content(path)
     change(content)
     torch.save(content, path)
     pointer |= {"sha256": _file_sha256(path), "size": path.stat().st_size, "epoch": content["epoch"] + 1}

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from environment import prepare_ultralytics
 from recorder import Recorder, status
 from tinysets import store_dataset
-from trainings import Event, Training, environment_for, interrupt, train, train_here
+from trainings import Event, Training, environment_for, interrupt, load_content, train, train_here
 from utils import _file_sha256
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of other people's packages, in this process
@@ -42,12 +41,6 @@ def validated(count: int, events: list[Event]) -> bool:
     return len([event for event in events if event["type"] == "validation"]) >= count
 
 
-def load(path: Path) -> dict[str, Any]:
-    prepare_ultralytics(path.parent)
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
-    return content
-
-
 def epochs_of(training: Training, *types: str) -> list[int]:
     return [event["epoch"] for event in training.of_type(*types) if "artifact" not in event]
 
@@ -64,14 +57,14 @@ def interrupted(folder: Path) -> tuple[Training, dict[str, Any]]:
     """Gets SIGTERM in its third epoch, or a little later. With the content of its `last`."""
     environment = job(folder, 1, MLFLOW_TRACKING_URI="http://127.0.0.1:9")  # where nobody answers
     training = train(folder, environment, lambda events: validated(2, events), interrupt)
-    return training, load(training.bucket / training.pointer("last")["key"])
+    return training, load_content(training.bucket / training.pointer("last")["key"])
 
 
 @pytest.fixture(scope="module")
 def unbeatable(folder: Path, interrupted: tuple[Training, Any]) -> Event:
     """A stored best, made so good that no later epoch can be better. Its pointer."""
     pointer, bucket = interrupted[0].pointer("best"), folder / "bucket"
-    content = load(bucket / pointer["key"])
+    content = load_content(bucket / pointer["key"])
     content["train_metrics"]["fitness"] = 2.0
     pointer["key"] = "checkpoints/job-12/attempt-1/unbeatable.pt"
     torch.save(content, bucket / pointer["key"])
@@ -132,7 +125,7 @@ def test_optimizer_and_average_are_restored(interrupted: tuple[Training, dict[st
     def steps(content: dict[str, Any]) -> int:
         return int(max(state["step"] for state in content["optimizer"]["state"].values()))
 
-    first, second = interrupted[1], load(completed.bucket / completed.pointer("last")["key"])
+    first, second = interrupted[1], load_content(completed.bucket / completed.pointer("last")["key"])
     epochs = second["epoch"] - first["epoch"]
     assert epochs >= 1
     assert steps(second) >= steps(first) + epochs
@@ -152,7 +145,7 @@ def test_results_of_all_attempts_are_in_the_plot(completed: Training) -> None:
 
 
 def test_last_of_the_final_epoch_can_be_resumed(completed: Training) -> None:
-    content = load(completed.bucket / completed.pointer("last")["key"])
+    content = load_content(completed.bucket / completed.pointer("last")["key"])
     assert content["epoch"] + 1 == EPOCHS
     assert content["optimizer"]
 

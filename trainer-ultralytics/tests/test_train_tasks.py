@@ -3,13 +3,12 @@
 import json
 
 import pytest
-import torch
 import yaml
 from catalogue import load_catalogue
 from checkpoint import load_model
 from conftest import contract_validator
 from tinysets import CLASSES, POSE, SPLITS, store_dataset
-from trainings import Training, environment_for, train_here
+from trainings import Training, environment_for, load_content, train_here
 
 pytestmark = pytest.mark.filterwarnings("default")  # those of other people's packages, in this process
 
@@ -57,7 +56,7 @@ def test_best_is_chosen_by_the_primary_metric(trained: tuple[str, Training]) -> 
     """The fitness in a checkpoint is what the next attempt compares with."""
     training = trained[1]
     [validation] = [event for event in training.of_type("validation") if "artifact" not in event]
-    content = torch.load(training.bucket / training.pointer("last")["key"], weights_only=False)
+    content = load_content(training.bucket / training.pointer("last")["key"])
     assert content["best_fitness"] == content["train_metrics"]["fitness"] == validation["primary"]["value"]
 
 

@@ -19,11 +19,10 @@ import obstore
 import pytest
 import utils
 from conftest import MakeConfig, contract_validator
-from s3 import Relay, S3Server, s3_server
+from s3 import Relay, S3Server
 from utils import Pace, Reporter, Superseded, TrainConfig, TrainerFailure
 
 QUICK = Pace(first_retry=0.01, longest_retry=0.05, download_patience=0.3, upload_patience=30)
-BUCKETS = ["vision", "other"]
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,6 @@ class Place:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(utils, "PACE", QUICK)
-
-
-@pytest.fixture(scope="session")
-def minio_server() -> Iterator[S3Server]:
-    with s3_server("us-east-1", BUCKETS) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def r2_server() -> Iterator[S3Server]:
-    with s3_server("auto", BUCKETS) as server:
-        yield server
 
 
 def local_environment(folder: Path) -> dict[str, str]:

@@ -139,6 +139,16 @@ def interrupt(process: "subprocess.Popen[str]", backend: Recorder) -> None:
     process.send_signal(signal.SIGTERM)
 
 
+def load_content(path: Path) -> dict[str, Any]:
+    """What is in a checkpoint. Unpickling it imports Ultralytics, which must be prepared before."""
+    import torch
+    from environment import prepare_ultralytics
+
+    prepare_ultralytics(path.parent)
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=False)
+    return content
+
+
 def kill(process: "subprocess.Popen[str]", backend: Recorder) -> None:
     process.kill()
 
