@@ -7,7 +7,7 @@ import io
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -78,7 +78,7 @@ def inspect(name: str, data: bytes) -> Inspected | Finding:
     if kind not in FORMATS:
         return _no_image(name, data, kind)
     try:
-        with quietly():
+        with QUIETLY:
             _refuse_tricks(data, kind)
             return _with_clean_as_second_try(data, kind, lambda source: _inspect(name, data, source, kind))
     except _Refused as refused:
@@ -101,14 +101,14 @@ def encode_upright(data: bytes, rewrite: str) -> bytes:
     Pixels stay to the bit where there is only something around them to lose.
     """
     kind = content_of(data[:HEAD]) or ""
-    with quietly():
+    with QUIETLY:
         return _with_clean_as_second_try(data, kind, lambda source: _encode(source, kind, rewrite))
 
 
 def thumbnail(data: bytes, size: int) -> bytes:
     """A JPEG that fits into `size` by `size` pixels, of an image that is upright; transparent parts are white."""
     kind = content_of(data[:HEAD]) or ""
-    with quietly(), _opened(data, kind) as image:
+    with QUIETLY, _opened(data, kind) as image:
         if kind == "JPEG":
             image.draft(image.mode, (2 * size, 2 * size))
         image.load()
@@ -124,27 +124,27 @@ def thumbnail(data: bytes, size: int) -> bytes:
         return output.getvalue()
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without Pillow's warnings, in any number of threads at once: what matters is said by findings."""
-    global _saved, _inside
-    with _silence:
-        if not _inside:
-            _saved = warnings.catch_warnings(action="ignore")
-            _saved.__enter__()
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _silence:
-            _inside -= 1
-            if not _inside and _saved:
-                _saved.__exit__(None, None, None)
+class _Silence:
+    """Warnings are switched off for a whole process: by the first thread that comes, and on again by the last."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._filters = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.close()
 
 
-_silence = threading.Lock()
-_saved: warnings.catch_warnings[None] | None = None
-_inside = 0
+QUIETLY = _Silence()  # Pillow warns of what our findings say
 
 
 def _no_image(name: str, data: bytes, kind: str | None) -> Finding:
