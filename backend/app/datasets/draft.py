@@ -196,6 +196,11 @@ class Draft:
             (finding.code, kind.severity, finding.action or kind.action, *place),
         )
 
+    @property
+    def found(self) -> frozenset[str]:
+        """The codes of all findings so far."""
+        return frozenset(self._counts)
+
     def count(self, severity: Severity) -> int:
         """How many findings of this severity there were."""
         return sum(count for code, count in self._counts.items() if KINDS[code].severity is severity)

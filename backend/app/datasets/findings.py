@@ -84,6 +84,10 @@ KINDS: dict[str, Kind] = {
     "LABEL_NOT_FOR_TASK": _warning(Action.DROPPED, "Add the polygon, keypoints or corners that the task needs."),
     "BOX_OUTSIDE": _warning(Action.REPAIRED, "Check the coordinates: pixels or fractions, and of which image size?"),
     "BOX_EMPTY": _warning(Action.DROPPED, "Draw the box again; it has no area."),
+    "BOX_ONE_PIXEL": _warning(Action.KEPT, "Draw the box again, if it was a click by mistake."),
+    "BOX_CONVENTION": _note(Action.REPAIRED, "Nothing to do; it says from which number the source counts pixels."),
+    "LABEL_DETAIL_IGNORED": _note(Action.DROPPED, "Nothing to do; it is no part of a label of this task."),
+    "MASK_HOLES": _note(Action.REPAIRED, "Nothing to do; an outline has no holes, so they were filled."),
     "POLYGON_TOO_SHORT": _warning(Action.DROPPED, "Give the polygon at least three points."),
     "POLYGON_PARTS_JOINED": _note(
         Action.REPAIRED, "Nothing to do; a label holds one outline, so the parts were joined."
@@ -105,6 +109,9 @@ KINDS: dict[str, Kind] = {
     "CLASS_NAMES_IGNORED": _warning(Action.DROPPED, "Make the two files agree, or remove the one that is not meant."),
     "CLASS_NAMES_ALIKE": _warning(Action.KEPT, "Merge the classes if they mean the same."),
     "CLASS_IDS_RENUMBERED": _note(Action.REPAIRED, "Nothing to do; ids with gaps are numbered from 0 now."),
+    "CLASS_NUMBERS_TAKEN": _note(
+        Action.REPAIRED, "Nothing to do if the numbers mean what they mean in the version; else name the classes."
+    ),
     "CLASS_FOLDERS_NESTED": _warning(
         Action.KEPT, "Nothing to do if the inner folders only sort; else put every class's folder on one level."
     ),

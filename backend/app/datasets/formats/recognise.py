@@ -2,10 +2,11 @@
 
 from app.datasets.archives.base import Archive
 from app.datasets.findings import Finding
+from app.datasets.formats import yolo
 from app.datasets.formats.base import Clues, Format
 from app.datasets.work import Wish
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (yolo.FORMAT,)
 NAMES_SHOWN = 5
 
 
