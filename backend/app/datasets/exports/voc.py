@@ -1,7 +1,7 @@
 """Pascal VOC: `JPEGImages/`, `Annotations/{id}.xml`, `ImageSets/Main/{split}.txt`.
 
-Format: the VOC 2012 development kit. It has whole pixels only, so corners are rounded to the nearest. The convention
-for corners is the one that formats/voc.py reads. Ids are flat: folders of a name become `_`, and what two splits both
+Format: the VOC 2012 development kit. It has whole pixels only, counted from 1, the last included: the outer corners
+are rounded to the nearest, and the left and upper ones grow by 1, as formats/voc.py reads them. Ids are flat: folders of a name become `_`, and what two splits both
 have gets the split in front.
 """
 
@@ -74,9 +74,10 @@ def _add_object(root: ElementTree.Element, image: IndexedImage, annotation: Anno
         _add(element, flag, int(bool(annotation.attributes.get(flag))))
     box = ElementTree.SubElement(element, "bndbox")
     x1, y1, x2, y2 = annotation.box or (0.0, 0.0, 1.0, 1.0)
-    corners = {"xmin": x1 * image.width, "ymin": y1 * image.height, "xmax": x2 * image.width, "ymax": y2 * image.height}
-    for corner, value in corners.items():
-        _add(box, corner, round(value))
+    left, top = round(x1 * image.width) + 1, round(y1 * image.height) + 1
+    right, bottom = max(round(x2 * image.width), left), max(round(y2 * image.height), top)
+    for corner, value in {"xmin": left, "ymin": top, "xmax": right, "ymax": bottom}.items():
+        _add(box, corner, value)
 
 
 def _add(parent: ElementTree.Element, tag: str, value: object) -> None:
