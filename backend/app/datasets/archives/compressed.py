@@ -76,8 +76,8 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
     while packed := file.read(PACKED_CHUNK):
         while packed:
             if inflater.eof:  # another member, or padding
-                packed = packed.lstrip(b"\0")
-                inflater = zlib.decompressobj(GZIP_STREAM)
+                if packed := packed.lstrip(b"\0"):
+                    inflater = zlib.decompressobj(GZIP_STREAM)
                 continue
             if piece := inflater.decompress(packed, CHUNK):
                 yield piece
@@ -89,6 +89,7 @@ def _gunzip(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _unzstd(file: BinaryIO) -> Iterator[bytes]:
+    """A frame that was cut off just ends; the tar in it tells whether it is whole."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     with decompressor.stream_reader(file, PACKED_CHUNK, read_across_frames=True, closefd=False) as reader:
         while piece := reader.read(CHUNK):

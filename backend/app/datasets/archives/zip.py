@@ -52,9 +52,11 @@ def list_zip(file: BinaryIO, listing: Listing) -> None:
     spans = []
     for record in _read_directory(file, directory):
         name = _name(record)
-        _check(record, name)
         if name.endswith("/"):
             listing.add_folder(name)
+        _check(record, name)
+        if record.offset >= directory.offset:
+            raise refusal(name, f"does not begin where the directory says{REPAIR}")
         start = _data_start(file, record, name)
         spans.append((record.offset, start + record.packed, name))
         if not name.endswith("/"):
