@@ -142,6 +142,12 @@ class Storage(ABC):
         end = size if length is None else min(size, start + length)
         return self._chunks(key, start, end) if start < end else iter(())
 
+    def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """The bytes of each (start, length), at once; ranges that lie close together are one request to the store."""
+        with self._translated(check_key(key)):
+            starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
+            return [bytes(found) for found in obstore.get_ranges(self._store, key, starts=starts, lengths=lengths)]
+
     def size(self, key: str) -> int | None:
         """The object's size in bytes, or None where there is no such object."""
         try:
@@ -170,6 +176,14 @@ class Storage(ABC):
         for start in range(0, len(keys), 1000):
             self._delete(keys[start : start + 1000])
         return len(keys)
+
+    def unfinished(self) -> Iterator[ObjectInfo]:
+        """What writers that died left half written. A bucket hides it, and removes it by its own rules."""
+        return iter(())
+
+    def discard(self, key: str) -> None:
+        """Remove what is unfinished."""
+        raise NotFound(self._missing(key))
 
     def impatient(self) -> "Storage":
         """The same objects, for questions that must be answered within seconds or not at all."""
@@ -254,14 +268,20 @@ class _LocalFolder(Storage):
 
     def sweep(self, now: float) -> int:
         """Remove what a crash left half-written; a younger file may belong to a trainer that still writes."""
-        removed = 0
+        old = [found for found in self.unfinished() if now - found.modified.timestamp() > HALF_WRITTEN_AFTER_SECONDS]
+        for found in old:
+            self.discard(found.key)
+        return len(old)
+
+    def unfinished(self) -> Iterator[ObjectInfo]:
         for path in list(self.folder.rglob("*")):
-            half_written = path.parent.name == INCOMING or STAGED.fullmatch(path.name)
             with suppress(FileNotFoundError):
-                if half_written and path.is_file() and now - path.stat().st_mtime > HALF_WRITTEN_AFTER_SECONDS:
-                    path.unlink()
-                    removed += 1
-        return removed
+                if (path.parent.name == INCOMING or STAGED.fullmatch(path.name)) and path.is_file():
+                    info, key = path.stat(), path.relative_to(self.folder).as_posix()
+                    yield ObjectInfo(key, info.st_size, datetime.fromtimestamp(info.st_mtime, UTC))
+
+    def discard(self, key: str) -> None:
+        (self.folder / key).unlink(missing_ok=True)
 
     def put_new(self, key: str, data: bytes) -> bool:
         try:

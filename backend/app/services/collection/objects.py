@@ -1,4 +1,4 @@
-"""Objects in storage: those of deleted jobs and datasets, images of predictions that were killed, old logs."""
+"""Objects in storage: those of deleted jobs and datasets, what was superseded or left half written, old logs."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from app.models import Attempt, Dataset, Job
 from app.services import jobs
-from app.services.collection import policy
+from app.services.collection import policy, superseded
 from app.services.collection.place import Finding, Place
 from app.services.collection.policy import Item, Limits, StoredLog
 from app.services.logs import stored_key
@@ -42,6 +42,10 @@ def survey(place: Place, limits: Limits, now: datetime) -> Iterator[Finding]:
     for found in place.storage.list("uploads"):
         if reason := policy.why_left(found.modified, now):
             yield Finding(Item("upload", found.key, found.size, reason), partial(place.storage.delete, found.key))
+    for found in place.storage.unfinished():
+        if reason := policy.why_left(found.modified, now):
+            yield Finding(Item("leftover", found.key, found.size, reason), partial(place.storage.discard, found.key))
+    yield from superseded.survey(place, now)
     yield from _old_logs(place, limits, now)
 
 

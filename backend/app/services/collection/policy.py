@@ -89,6 +89,12 @@ def why_left(changed_at: datetime, now: datetime) -> str | None:
     return f"left behind {_days(age)} ago" if age >= YOUNG else None
 
 
+def why_superseded(changed_at: datetime, now: datetime) -> str | None:
+    """For a checkpoint that nothing names, of an attempt that has ended: when the later of both was."""
+    age = now - changed_at
+    return f"no pointer names it; its attempt ended {_days(age)} ago" if age >= YOUNG else None
+
+
 def old_logs(logs: Iterable[StoredLog], limits: Limits, now: datetime) -> Iterator[tuple[StoredLog, str]]:
     """The old ones, and then the oldest until the rest fits."""
     kept = []

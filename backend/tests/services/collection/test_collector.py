@@ -14,7 +14,7 @@ from sqlalchemy import delete
 
 from app.db import Database
 from app.launchers import records
-from app.models import Attempt, Dataset, Job
+from app.models import Attempt, Checkpoint, Dataset, Job
 from app.services import access, collection
 from app.services.collection import Place, objects
 from app.services.ownership import CLAIM, Ownership
@@ -244,6 +244,79 @@ def test_objects_stay_if_one_of_them_is_young(place: Place) -> None:
     age(place.settings.storage_folder)
     place.storage.put_bytes(f"artifacts/job-{gone.job_id}/late.txt", b"x")
     assert collect(place) == []
+
+
+def stored_checkpoint(place: Place, row: Attempt, epoch: int, kind: str | None = None) -> str:
+    """An object as a trainer stores it, a month ago; of a `kind` where the database has its report, too."""
+    key = f"checkpoints/job-{row.job_id}/attempt-{row.number}/{epoch}-{epoch:012x}.pt"
+    place.storage.put_bytes(key, b"weights")
+    age(place.settings.storage_folder)
+    if kind:
+        fields = {"sha256": factories.SHA256, "size": 7, "metrics": {}, "time": LONG_AGO}
+        with place.database.write_session() as session:
+            session.add(Checkpoint(job_id=row.job_id, attempt=row.number, kind=kind, key=key, epoch=epoch, **fields))
+    return key
+
+
+def point(place: Place, row: Attempt, kind: str, content: bytes | str) -> None:
+    data = content if isinstance(content, bytes) else json.dumps({"key": content}).encode()
+    place.storage.put_bytes(f"checkpoints/job-{row.job_id}/{kind}.json", data)
+
+
+def killed_attempt(place: Place, **fields: Any) -> Attempt:
+    """Of a job that goes on. Its log is not stored yet, so that its work folder stays."""
+    return attempt(place, log_size=None, status=JobStatus.RUNNING, **fields)
+
+
+def test_checkpoint_goes_if_a_kill_left_it_and_nothing_names_it(place: Place) -> None:
+    row = killed_attempt(place)
+    stored_checkpoint(place, row, 3, "last")  # superseded as the next lines say, but not deleted in time
+    listed = [stored_checkpoint(place, row, 4, "last"), stored_checkpoint(place, row, 2, "best")]
+    pointed = stored_checkpoint(place, row, 5)  # its report was never written
+    point(place, row, "last", pointed)
+    point(place, row, "best", listed[1])
+    stored_checkpoint(place, row, 6)  # complete, and never committed
+    assert sorted(collect(place)) == [
+        f"checkpoints checkpoints/job-{row.job_id}/attempt-1/{epoch}-{epoch:012x}.pt" for epoch in (3, 6)
+    ]
+    left = {found.key for found in place.storage.list("checkpoints")}
+    assert left == {*listed, pointed, *(f"checkpoints/job-{row.job_id}/{kind}.json" for kind in ("best", "last"))}
+
+
+@pytest.mark.parametrize("fields", [{"ended_at": None}, {"ended_at": NOW}], ids=["runs", "ended a moment ago"])
+def test_checkpoint_stays_if_its_attempt_may_still_write(place: Place, fields: dict[str, Any]) -> None:
+    stored_checkpoint(place, killed_attempt(place, **fields), 3)
+    assert collect(place) == []
+
+
+def test_checkpoint_stays_if_it_is_young_or_somebody_trains_from_it(place: Place) -> None:
+    row = killed_attempt(place)
+    weights, resumed = stored_checkpoint(place, row, 1), stored_checkpoint(place, row, 2)
+    with place.database.write_session() as session:
+        factories.job(session, config=factories.job_config(weights=weights))
+        resume = {"key": resumed, "sha256": factories.SHA256, "epoch": 2}
+        factories.attempt(session, job_id=row.job_id, number=2, resume=resume)
+    young = f"checkpoints/job-{row.job_id}/attempt-1/3-{3:012x}.pt"
+    place.storage.put_bytes(young, b"weights")
+    assert collect(place) == []
+
+
+def test_checkpoints_stay_if_a_pointer_is_damaged(place: Place) -> None:
+    row = killed_attempt(place)
+    stored_checkpoint(place, row, 3)
+    point(place, row, "last", b"{")
+    assert collect(place) == []
+
+
+def test_half_written_object_in_a_folder_goes_after_a_day(place: Place) -> None:
+    row = killed_attempt(place)
+    folder = place.settings.storage_folder / "vision" / f"checkpoints/job-{row.job_id}/attempt-1"
+    folder.mkdir(parents=True)
+    for name in ("3-0123456789ab.pt#17", "4-0123456789ab.pt#18"):
+        (folder / name).write_bytes(b"half")
+    age(folder / "3-0123456789ab.pt#17")
+    assert collect(place) == [f"leftover checkpoints/job-{row.job_id}/attempt-1/3-0123456789ab.pt#17"]
+    assert [path.name for path in folder.iterdir()] == ["4-0123456789ab.pt#18"]
 
 
 def test_old_log_goes_and_says_so(place: Place) -> None:
