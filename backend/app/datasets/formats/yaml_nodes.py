@@ -54,7 +54,7 @@ def items(node: yaml.Node | None) -> list[yaml.Node]:
 
 def scalar(node: yaml.Node | None) -> str | None:
     """The text of a scalar; None of anything else, and of a null."""
-    if not isinstance(node, yaml.ScalarNode) or (node.style is None and node.value in _NULLS):
+    if not isinstance(node, yaml.ScalarNode) or (not node.style and node.value in _NULLS):
         return None
     return str(node.value)
 
