@@ -1,8 +1,8 @@
 """Pascal VOC: `JPEGImages/`, `Annotations/{id}.xml`, `ImageSets/Main/{split}.txt`.
 
 Format: the VOC 2012 development kit. It has whole pixels only, counted from 1, the last included: the outer corners
-are rounded to the nearest, and the left and upper ones grow by 1, as formats/voc.py reads them. Ids are flat: folders of a name become `_`, and what two splits both
-have gets the split in front.
+are rounded to the nearest, and the left and upper ones grow by 1, as formats/voc.py reads them. Ids are flat: folders
+of a name become `_`, and what two splits both have gets the split in front.
 """
 
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def _add_object(root: ElementTree.Element, image: IndexedImage, annotation: Anno
         _add(element, flag, int(bool(annotation.attributes.get(flag))))
     box = ElementTree.SubElement(element, "bndbox")
     x1, y1, x2, y2 = annotation.box or (0.0, 0.0, 1.0, 1.0)
-    left, top = round(x1 * image.width) + 1, round(y1 * image.height) + 1
+    left, top = min(round(x1 * image.width) + 1, image.width), min(round(y1 * image.height) + 1, image.height)
     right, bottom = max(round(x2 * image.width), left), max(round(y2 * image.height), top)
     for corner, value in {"xmin": left, "ymin": top, "xmax": right, "ymax": bottom}.items():
         _add(box, corner, value)
