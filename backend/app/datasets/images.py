@@ -4,6 +4,7 @@ Upright, 8 bits, one picture a file, nothing behind its end: then Pillow, OpenCV
 """
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from PIL import BmpImagePlugin, ExifTags, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from app.datasets.colours import Unsupported, brightest, conversion, convert
 from app.datasets.containers import clean, has_too_many_scans, jpeg_end, png_end
@@ -85,10 +95,13 @@ def inspect(name: str, data: bytes) -> Inspected | Finding:
         return Finding(refused.code, str(refused), name)
     except Unsupported as error:
         return Finding("IMAGE_FORMAT_UNSUPPORTED", str(error), name)
-    except Image.DecompressionBombError:
-        return Finding("IMAGE_TOO_LARGE", f"more than {PIXEL_LIMIT:,} pixels", name)
+    except Image.DecompressionBombError as error:
+        pixels = int(re.findall(r"\d+", str(error))[0])
+        return Finding("IMAGE_TOO_LARGE", f"{pixels:,} pixels; {PIXEL_LIMIT:,} are the most", name)
     except MemoryError:
         return Finding("IMAGE_TOO_LARGE", "decoding it takes more memory than an import has", name)
+    except UnidentifiedImageError:
+        return Finding("IMAGE_UNREADABLE", f"it begins as a {kind} file, but what follows is none", name)
     except Exception as error:  # whatever a decoder makes of damaged bytes
         truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
         code = "IMAGE_TRUNCATED" if truncated else "IMAGE_UNREADABLE"
