@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.models import Attempt, Dataset, DatasetVersion, Job
+from app.datasets.work import Packed, Request
+from app.models import Attempt, Dataset, DatasetVersion, Import, Job
 from app.services.tokens import hash_token
-from app.words import JobStatus
+from app.words import ImportStatus, JobStatus
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 SHA256 = "ab" * 32
@@ -43,6 +44,38 @@ def dataset_version(session: Session, **fields: Any) -> DatasetVersion:
     session.add(row)
     session.flush()
     return row
+
+
+def dataset_import(session: Session, **fields: Any) -> Import:
+    """One that waits for its bytes."""
+    values = {
+        "dataset_name": "digits",
+        "request": Request(max_bytes=2**30).model_dump(mode="json"),
+        "source": {"kind": "upload"},
+        "status": ImportStatus.RECEIVING,
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+    row = Import(**values | fields)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def packed(**fields: Any) -> Packed:
+    """What an import's process says of what it made."""
+    values: dict[str, Any] = {
+        "sha256": SHA256,
+        "archive_sha256": SHA256,
+        "archive_size": 10,
+        "index_sha256": SHA256,
+        "task_type": "object_detection",
+        "format": "yolo",
+        "classes": ["zero", "one"],
+        "counts": {"images": {"train": 1}, "instances": {"train": 2}, "classes": {"zero": 2}},
+        "statistics": {"images": {"train": 1}},
+    }
+    return Packed(**values | fields)
 
 
 def job_config(**fields: Any) -> dict[str, Any]:
