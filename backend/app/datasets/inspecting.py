@@ -1,6 +1,7 @@
 """Every image of an upload looked at once and entered in the draft, before any format is read."""
 
 import hashlib
+import io
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -99,10 +100,17 @@ def _inspect(archive: Archive, name: str) -> _Found:
         return name, "", Finding("IMAGE_TOO_LARGE", f"{size:,} bytes; {FILE_LIMIT:,} are the most", name)
     try:
         with ONE_LARGE if size > LARGE_FILE else nullcontext():
-            data = b"".join(archive.chunks(name))
+            data = _read(archive, name)
             return name, hashlib.sha256(data).hexdigest(), inspect(name, data)
     except Invalid as error:
         return name, "", Finding("IMAGE_UNREADABLE", f"damaged in the archive: {error.message}", name)
+
+
+def _read(archive: Archive, name: str) -> bytes:
+    """Whole, and never twice in memory, as joining the parts would have it."""
+    data = io.BytesIO()
+    data.writelines(archive.chunks(name))
+    return data.getvalue()
 
 
 def _enter(draft: Draft, name: str, sha256: str, found: Inspected) -> None:
