@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from app.datasets.formats.paths import is_image, split_of
+from app.datasets.formats.text import MAX_LINE
+from app.errors import Invalid
 
 ROWS_SEEN = 50
 _DELIMITERS = (",", "\t", ";", "|")
@@ -45,15 +47,35 @@ def columns_of(head: bytes, file: str, is_known: Callable[[str], bool]) -> Colum
 
 
 def rows_of(text: str, columns: Columns) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, without the header, with the line on which they end. `csv.Error` if it is no table."""
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=columns.delimiter)
+    """Rows that are not blank, without the header, with the line on which they end.
+
+    `csv.Error` or `Invalid` if it is no table.
+    """
+    lines = _Lines(text)
+    rows = csv.reader(lines, delimiter=columns.delimiter)
     is_header = columns.has_header
     for cells in rows:
+        lines.pending = 0
         if not any(cell.strip() for cell in cells):
             continue
         if not is_header:
             yield rows.line_num, cells
         is_header = False
+
+
+class _Lines:
+    """Lines for a reader of rows, which quotes could make take them all for one row."""
+
+    def __init__(self, text: str) -> None:
+        self.pending = 0  # characters since the last row was complete
+        self._lines = io.StringIO(text, newline="")
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.pending += len(line)
+            if self.pending > MAX_LINE:
+                raise Invalid(f"a row has more than {MAX_LINE} characters; is a quote missing?")
+            yield line
 
 
 def _first_rows(text: str, delimiter: str) -> list[list[str]]:

@@ -11,7 +11,7 @@ from app.datasets.archives.base import Archive
 from app.datasets.findings import Finding
 from app.datasets.formats.class_names import Find
 from app.datasets.formats.paths import split_of
-from app.datasets.formats.text import numbered_lines, read_text
+from app.datasets.formats.text import read_text
 from app.datasets.formats.yaml_nodes import MAX_BYTES, entries, items, line_of, parse, scalar, shown
 from app.datasets.work import SPLITS, Split
 from app.errors import Invalid
@@ -216,7 +216,7 @@ def read_darknet(archive: Archive, file: str) -> Description:
         return Description(file)
     splits: dict[Split, list[Written]] = {}
     names_file = None
-    for line, content in numbered_lines(text):
+    for line, content in enumerate(text.splitlines(), start=1):
         key, _, value = (part.strip() for part in content.partition("="))
         split = split_of(key)
         if split and value:

@@ -43,7 +43,7 @@ def sort_files(archive: Archive, inspected: Iterable[str] = ()) -> Files:
 
 
 def _is_names_file(name: str) -> bool:
-    base = PurePosixPath(name).name.lower()
+    base = name.rpartition("/")[2].lower()
     return base in _NAMES_FILES or base.endswith(".names")
 
 

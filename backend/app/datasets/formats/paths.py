@@ -38,7 +38,7 @@ def folder_split(name: str) -> Split | None:
 
 
 def is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
 def folder_of(name: str) -> str:

@@ -13,7 +13,7 @@ from app.datasets.formats.text import numbered_lines, read_text
 from app.datasets.work import SPLITS, Split
 from app.errors import Invalid
 
-MAX_LIST_BYTES = 64 * 2**20
+MAX_LIST_BYTES = 32 * 2**20
 MAX_PATH = 4096
 
 
@@ -146,12 +146,12 @@ class _Finder:
     def _listed(self, file: str) -> list[str]:
         """The images that a text file lists, one a line; one finding says how many were found elsewhere."""
         try:
-            text = read_text(self.archive, file, MAX_LIST_BYTES)
+            lines = list(numbered_lines(read_text(self.archive, file, MAX_LIST_BYTES)))
         except Invalid as error:
             self.find(Finding("LABEL_UNREADABLE", error.message, file))
             return []
         bases, images, repaired = self._bases(file), [], 0
-        for line, written in numbered_lines(text):
+        for line, written in lines:
             found = self._image_paths.find(written, bases) if len(written) <= MAX_PATH else None
             if found is None:
                 self.find(Finding("IMAGE_MISSING", "the list names an image that is not there", file, line, written))

@@ -8,7 +8,7 @@ a guess too.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from app.datasets.archives.base import Archive
@@ -20,6 +20,7 @@ from app.errors import Invalid
 from app.words import TaskType
 
 MAX_LABEL_BYTES = 16 * 2**20
+MAX_LINES = 100_000
 _VISIBILITY = re.compile(r"[012](\.0*)?")
 
 
@@ -53,16 +54,23 @@ class Survey:
             self.classes.add(int(number))
 
 
+def label_lines(archive: Archive, label: str) -> Iterator[tuple[int, str]]:
+    """The lines of a label file by their numbers. `Invalid` where it is not text, or more than an image can have."""
+    for number, line in numbered_lines(read_text(archive, label, MAX_LABEL_BYTES)):
+        if number > MAX_LINES:
+            raise Invalid(f"{label} has more than {MAX_LINES} lines")
+        yield number, line
+
+
 def survey(archive: Archive, labels: Iterable[str]) -> Survey:
     """Every label file once; what cannot be read is left for the reading itself to tell."""
     seen = Survey()
     for label in labels:
         try:
-            text = read_text(archive, label, MAX_LABEL_BYTES)
+            for _, line in label_lines(archive, label):
+                seen.add(line)
         except Invalid:
             continue
-        for _, line in numbered_lines(text):
-            seen.add(line)
     return seen
 
 

@@ -23,7 +23,7 @@ from app.datasets.work import Split, Wish
 from app.errors import Invalid
 from app.words import TaskType
 
-MAX_TABLE_BYTES = 64 * 2**20
+MAX_TABLE_BYTES = 32 * 2**20
 HEAD = 2**16
 MAX_TABLES = 100
 _SUFFIXES = (".csv", ".tsv")

@@ -21,7 +21,12 @@ def read_text(archive: Archive, name: str, limit: int) -> str:
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their number from 1, stripped; LF, CRLF and CR end a line and nothing else."""
+    """Lines that are not blank, with their number from 1, stripped; LF, CRLF and CR end a line and nothing else.
+
+    `Invalid` at one of more than `MAX_LINE` characters: its words would not fit into memory.
+    """
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if len(line) > MAX_LINE:
+            raise Invalid(f"line {number} has {len(line)} characters; at most {MAX_LINE} are allowed")
         if stripped := line.strip():
             yield number, stripped

@@ -18,8 +18,7 @@ from app.datasets.formats.name_files import names_of_files
 from app.datasets.formats.pairing import Files, looks_like_labels, sort_files
 from app.datasets.formats.paths import short_names
 from app.datasets.formats.split_paths import assign
-from app.datasets.formats.survey import MAX_LABEL_BYTES, Survey, inferred_kpt_shape, recognised_task, survey
-from app.datasets.formats.text import numbered_lines, read_text
+from app.datasets.formats.survey import Survey, inferred_kpt_shape, label_lines, recognised_task, survey
 from app.datasets.mending import add
 from app.datasets.work import Wish
 from app.errors import Invalid
@@ -44,7 +43,8 @@ def read(archive: Archive, draft: Draft, wish: Wish) -> None:
     description = find_description(archive, draft.find)
     images = {image.entry: image for image in draft.images()}
     files = sort_files(archive, images)
-    seen = survey(archive, dict.fromkeys(files.labels.values()))
+    is_told = _is_told(wish, description)
+    seen = Survey() if is_told else survey(archive, dict.fromkeys(files.labels.values()))
     rules = _rules(archive, draft, wish, files, seen, description)
     splits = assign(archive, files.images, files.lists, description, draft.find)
     names = short_names(list(images))
@@ -68,6 +68,14 @@ FORMAT = Format(
     recognise=recognise,
     read=read,
 )
+
+
+def _is_told(wish: Wish, description: Description | None) -> bool:
+    """Whether task and classes are known before a label is read, so that reading each once will do."""
+    task = wish.task_type or (description and (description.kpt_shape or description.task))
+    if task is TaskType.POSE_ESTIMATION and not (description and description.kpt_shape):
+        return False
+    return bool(task and description and description.names is not None)
 
 
 def _rules(
@@ -118,22 +126,25 @@ def _classes(
 
 
 def _read_label(archive: Archive, draft: Draft, image: SourceImage, label: str, rules: Rules) -> None:
+    is_background = True
     try:
-        text = read_text(archive, label, MAX_LABEL_BYTES)
+        for number, line in label_lines(archive, label):
+            is_background = False
+            _read_line(draft, image, Place(label, number, line), rules)
     except Invalid as error:
         draft.find(Finding("LABEL_UNREADABLE", error.message, label, image_id=image.id))
-        return
-    is_background = True
-    for number, line in numbered_lines(text):
-        is_background = False
-        try:
-            annotation = annotation_of(line, rules)
-        except Refused as refused:
-            draft.find(Finding(refused.code, refused.message, label, number, line, image_id=image.id))
-        else:
-            add(draft, image, annotation, Place(label, number, line))
-    if is_background:
-        draft.mark_background(image.id)
+    else:
+        if is_background:
+            draft.mark_background(image.id)
+
+
+def _read_line(draft: Draft, image: SourceImage, place: Place, rules: Rules) -> None:
+    try:
+        annotation = annotation_of(place.value or "", rules)
+    except Refused as refused:
+        draft.find(Finding(refused.code, refused.message, place.file, place.line, place.value, image_id=image.id))
+    else:
+        add(draft, image, annotation, place)
 
 
 def _tell_rest(draft: Draft, files: Files) -> None:
