@@ -12,6 +12,7 @@ import resource
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from app.datasets.run import run
@@ -40,13 +41,13 @@ def main() -> int:
 class ProgressFile:
     """A `Progress` as a file, replaced at most twice a second; a new phase is told at once."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
         self._phase: Phase | None = None
         self._told = 0.0
 
     def __call__(self, phase: Phase, done: int, total: int) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if phase != self._phase or now - self._told >= PROGRESS_SECONDS:
             self._phase, self._told = phase, now
             _replace(self._path, json.dumps({"phase": phase, "done": done, "total": total}))

@@ -8,35 +8,43 @@ together; their order is drawn from the seed and the content alone.
 import hashlib
 import sqlite3
 
-from app.datasets.work import SPLITS, Split
+from app.datasets.work import Split
 
 NOTHING = -1  # the class of images without any object
 Shares = dict[Split, float]
-Needs = dict[Split, float]  # by split: how many contents it still lacks
 
 
-def share(connection: sqlite3.Connection, shares: Shares, seed: int) -> None:
-    """Give images without a split one of those in `shares`, which are weights. A copy goes where the other is.
+def share(connection: sqlite3.Connection, weights: Shares, seed: int) -> None:
+    """Give images without a split one of those in `weights`. A copy goes where the other is.
 
     A class of two contents or more gets one in train and one in val, unless one is there already.
     """
     connection.create_function("draw", 1, lambda content: _draw(seed, content), deterministic=True)
     for statement in _PREPARE:
         connection.execute(statement)
+    shares: Shares = {split: weight / sum(weights.values()) for split, weight in weights.items()}
     counts = connection.execute(_COUNTS).fetchall()
-    needs = {class_id: _quotas(count, shares, _present(connection, class_id)) for class_id, count in counts}
-    total = connection.execute("SELECT count(*) FROM contents WHERE split IS NULL").fetchone()[0]
-    overall = {split: total * part / sum(shares.values()) for split, part in shares.items()}
-    for class_id, _ in counts:
-        for (content,) in connection.execute(_OPEN, (class_id,)).fetchall():
-            split = _neediest(needs[class_id], overall)
-            connection.execute("UPDATE contents SET split = ? WHERE content = ?", (split, content))
-            overall[split] -= 1
-            for (shown,) in connection.execute("SELECT class_id FROM shown WHERE content = ?", (content,)):
-                needs[shown][split] -= 1
+    given = {class_id: dict.fromkeys(shares, 0) for class_id, _ in counts}
+    behind = dict.fromkeys(shares, 0.0)  # what rounding took from a split so far, the next class gives back
+    for class_id, count in counts:
+        contents = [content for (content,) in connection.execute(_OPEN, (class_id,))]
+        exact = {split: part * count - given[class_id][split] + behind[split] for split, part in shares.items()}
+        present = _present(connection, class_id)
+        quotas = _whole(exact, len(contents), [split for split in shares if split not in present])
+        behind = {split: behind[split] + part * len(contents) - quotas[split] for split, part in shares.items()}
+        for content in contents:
+            split = max(quotas, key=lambda split: quotas[split])
+            quotas[split] -= 1
+            _give(connection, content, split, given)
     _fill_empty(connection, shares)
     for statement in _FINISH:
         connection.execute(statement)
+
+
+def _give(connection: sqlite3.Connection, content: str, split: Split, given: dict[int, dict[Split, int]]) -> None:
+    connection.execute("UPDATE contents SET split = ? WHERE content = ?", (split, content))
+    for (class_id,) in connection.execute("SELECT class_id FROM shown WHERE content = ?", (content,)):
+        given[class_id][split] += 1
 
 
 def _draw(seed: int, content: str) -> str:
@@ -44,8 +52,9 @@ def _draw(seed: int, content: str) -> str:
 
 
 _PREPARE = (
-    "CREATE TEMP TABLE contents (content TEXT PRIMARY KEY, split TEXT, place TEXT) WITHOUT ROWID",
-    "INSERT INTO contents SELECT source_sha256, max(split), draw(source_sha256) FROM images GROUP BY source_sha256",
+    "CREATE TEMP TABLE contents (content TEXT PRIMARY KEY, split TEXT, place TEXT, is_open INTEGER) WITHOUT ROWID",
+    "INSERT INTO contents SELECT source_sha256, max(split), draw(source_sha256), max(split) IS NULL FROM images "
+    "GROUP BY source_sha256",
     "CREATE TEMP TABLE shown (class_id INTEGER, content TEXT, PRIMARY KEY (class_id, content)) WITHOUT ROWID",
     "INSERT OR IGNORE INTO shown SELECT class_id, source_sha256 FROM annotations "
     "JOIN images ON images.id = image_id WHERE NOT crowd",
@@ -69,24 +78,20 @@ def _present(connection: sqlite3.Connection, class_id: int) -> set[str]:
     return {split for (split,) in connection.execute(query, (class_id,))}
 
 
-def _quotas(count: int, shares: Shares, present: set[str]) -> Needs:
-    """Whole numbers that sum to `count`, in proportion; by largest remainder, and one for a split that has none."""
-    exact = {split: count * part / sum(shares.values()) for split, part in shares.items()}
-    quotas = {split: int(value) for split, value in exact.items()}
-    by_remainder = sorted(shares, key=lambda split: (quotas[split] - exact[split], SPLITS.index(split)))
+def _whole(exact: Shares, count: int, empty: list[Split]) -> dict[Split, int]:
+    """Whole numbers that sum to `count`, near those; by largest remainder, and one for each of `empty` if they last."""
+    positive = {split: max(value, 0.0) for split, value in exact.items()}
+    scale = count / (sum(positive.values()) or 1)
+    quotas = {split: int(value * scale) for split, value in positive.items()}
+    by_remainder = sorted(exact, key=lambda split: quotas[split] - positive[split] * scale)
     for split in by_remainder[: count - sum(quotas.values())]:
         quotas[split] += 1
-    for split in (split for split in SPLITS if split in shares and split not in present):
+    for split in empty:
         richest = max(quotas, key=lambda other: quotas[other])
         if quotas[split] == 0 and quotas[richest] > 1:
             quotas[richest] -= 1
             quotas[split] += 1
-    return {split: float(quota) for split, quota in quotas.items()}
-
-
-def _neediest(needs: Needs, overall: Needs) -> Split:
-    """The split that lacks most of the class, of equal ones most of all, of equal ones the first."""
-    return max(needs, key=lambda split: (needs[split], overall[split]))
+    return quotas
 
 
 def _fill_empty(connection: sqlite3.Connection, shares: Shares) -> None:
@@ -94,5 +99,5 @@ def _fill_empty(connection: sqlite3.Connection, shares: Shares) -> None:
     for split in shares:
         counts = dict(connection.execute("SELECT split, count(*) FROM contents GROUP BY split"))
         if not counts.get(split) and counts.get("train", 0) > 1:
-            last = "SELECT content FROM contents WHERE split = 'train' ORDER BY place DESC LIMIT 1"
+            last = "SELECT content FROM contents WHERE split = 'train' AND is_open ORDER BY place DESC LIMIT 1"
             connection.execute(f"UPDATE contents SET split = ? WHERE content = ({last})", (split,))

@@ -36,7 +36,9 @@ def _carve(draft: Draft, plan: SplitPlan, parent: Path | None) -> None:
     connection = draft.connection
     tested = "SELECT source_sha256 FROM images WHERE split = 'test'"
     connection.execute(f"UPDATE images SET split = NULL WHERE split = 'train' AND source_sha256 NOT IN ({tested})")
-    kept = _stay(connection, parent, "'train', 'val'")
+    kept = _stay(connection, parent, "'val'")
+    if kept:
+        kept += _stay(connection, parent, "'train'")
     share(connection, {"train": plan.train, "val": plan.val}, plan.seed)
     _tell(draft, plan, "there was no val, so a part of train is val now", kept)
 
