@@ -1,4 +1,4 @@
-"""`python -m benchmarks [overhead] [start] [ingestion] [away]`: each, or all, prints one table and writes JSON."""
+"""`python -m benchmarks [NAME …]`: each, or all, prints one table and writes JSON."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import away, ingestion, overhead, start
+from benchmarks import away, fetching, importing, ingestion, overhead, start
 from benchmarks.report import Report, save, show
 from benchmarks.scale import Scale
 
@@ -15,6 +15,8 @@ BENCHMARKS: dict[str, Callable[[Scale, Path], Report]] = {
     "start": start.measure,
     "ingestion": ingestion.measure,
     "away": away.measure,
+    "importing": importing.measure,
+    "fetching": fetching.measure,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of the measured training and of the load."""
+    """Sizes of the measured training, of the load and of the datasets."""
 
     pairs: int = 5
     images: int = 320
@@ -15,10 +15,14 @@ class Scale:
     epochs: int = 3
     load_seconds: float = 15.0
     warm_up_seconds: float = 2.0
+    import_images: int = 5_000
+    import_side: int = 800  # about a gigabyte together
+    archive_bytes: int = 2**30
 
     @classmethod
     def quick(cls) -> Self:
-        return cls(pairs=1, images=12, canvas=96, image_size=64, epochs=2, load_seconds=2.0, warm_up_seconds=0.5)
+        training = cls(pairs=1, images=12, canvas=96, image_size=64, epochs=2, load_seconds=2.0, warm_up_seconds=0.5)
+        return replace(training, import_images=60, import_side=320, archive_bytes=4 * 2**20)
 
     def with_pairs(self, pairs: int) -> Self:
         return replace(self, pairs=pairs)
