@@ -73,6 +73,13 @@ class TooLarge(AppError):
     status = 413
 
 
+class RangeNotSatisfiable(AppError):
+    """The Range header asks for bytes behind the end; `details.size` says how many there are."""
+
+    code = "RANGE_NOT_SATISFIABLE"
+    status = 416
+
+
 class PredictionFailed(AppError):
     """The trainer's predict.py did not answer."""
 

@@ -21,6 +21,7 @@ from app.api import (
     removal,
     system,
     training,
+    versions,
 )
 from app.api.deps import describe, require_access
 from app.api.errors import handle_errors
@@ -38,7 +39,7 @@ Every call under `/api/v1` needs the access token that the first start wrote to 
 is `{"error": {"code", "message", "details"}}`; the codes are stable."""
 
 THREADS = 100  # who waits for a hanging storage holds one for half a minute; the others still want theirs
-FOR_PEOPLE = (training, logs, checkpoints, datasets, removal, predictions, catalogue, collection, system)
+FOR_PEOPLE = (training, logs, checkpoints, datasets, removal, versions, predictions, catalogue, collection, system)
 
 
 def create_app(settings: Settings | None = None, *, reconciling: bool = True) -> FastAPI:

@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     retention_orphan_days: float = Field(default=7.0, ge=0)
     log_limit_bytes: int = Field(default=10 * 2**30, ge=0)
     cache_limit_bytes: int = Field(default=50 * 2**30, ge=0)
+    browse_limit_bytes: int = Field(default=5 * 2**30, ge=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from app.db import trouble
-from app.errors import AppError, Invalid
+from app.errors import AppError, Invalid, RangeNotSatisfiable
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ def _refuse(_request: Request, error: Exception) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.details['size']}"
     return _answer(error.status, error.code, error.message, error.details, headers)
 
 

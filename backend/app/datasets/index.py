@@ -62,6 +62,7 @@ class Index:
     """One connection: use it in one thread at a time, and close it. `Invalid` if the file is no index of ours."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.connection = sqlite3.connect(index_uri(path), uri=True, isolation_level=None, check_same_thread=False)
         try:
             found = self.connection.execute("PRAGMA user_version").fetchone()[0]

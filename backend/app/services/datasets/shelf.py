@@ -6,7 +6,7 @@ between processes. The lock's time is that of the last use. Everything here can 
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ class Shelf:
         try:
             yield self.path(name)
         finally:
-            os.close(descriptor)
+            _let_go(descriptor)
 
     def remove(self, name: str) -> bool:
         """False, and nothing happens, while somebody uses it or makes it."""
@@ -66,12 +66,16 @@ class Shelf:
             self._lock(name).unlink()
             return True
         finally:
-            os.close(descriptor)
+            _let_go(descriptor)
+
+    def discard(self, name: str) -> None:
+        """Have a damaged file made anew by the next one; who uses it now keeps what is open."""
+        for path in self._files(name):
+            path.unlink(missing_ok=True)
 
     def kept(self) -> list[Kept]:
-        """What there is now, the least recently used first."""
-        found = [kept for lock in self.folder.glob("*.lock") for kept in self._look(lock)]
-        return sorted(found, key=lambda kept: kept.used_at)
+        """What there is now."""
+        return [kept for lock in sorted(self.folder.glob("*.lock")) for kept in self._look(lock)]
 
     def half_made(self) -> list[Path]:
         """What is being written, or was when somebody was killed."""
@@ -91,17 +95,19 @@ class Shelf:
                 if not self.path(name).exists() and _is_named(descriptor):
                     self._make(name, make)
             except BaseException:
-                os.close(descriptor)
+                _let_go(descriptor)
                 raise
-            os.close(descriptor)
+            _let_go(descriptor)
 
     def _make(self, name: str, make: Callable[[Path], None]) -> None:
         partial = self.folder / f"{name}.{uuid4().hex}.part"
         try:
             make(partial)
             partial.replace(self.path(name))
-        finally:
+        except BaseException:
             partial.unlink(missing_ok=True)
+            self._lock(name).unlink(missing_ok=True)
+            raise
 
     def _look(self, lock: Path) -> Iterator[Kept]:
         with suppress(FileNotFoundError):  # removed meanwhile
@@ -109,7 +115,7 @@ class Shelf:
             try:
                 free = _alone(descriptor)
             finally:
-                os.close(descriptor)
+                _let_go(descriptor)
             size = sum(path.stat().st_size for path in self._files(lock.stem) if path.exists())
             yield Kept(self, lock.stem, size, datetime.fromtimestamp(lock.stat().st_mtime, UTC), in_use=not free)
 
@@ -126,15 +132,13 @@ def shelves(data_dir: Path) -> tuple[Shelf, Shelf]:
     return Shelf(data_dir / INDEXES), Shelf(data_dir / THUMBNAILS)
 
 
-def surplus(shelves: tuple[Shelf, ...], limit: int) -> list[Kept]:
-    """The least recently used of all until the rest fits; none in use."""
+def trim(shelves: Iterable[Shelf], limit: int) -> None:
+    """Remove the least recently used of all until the rest fits; none in use."""
     known = sorted((kept for shelf in shelves for kept in shelf.kept()), key=lambda kept: kept.used_at)
-    excess, chosen = sum(kept.bytes for kept in known) - limit, []
+    excess = sum(kept.bytes for kept in known) - limit
     for kept in known:
-        if excess > 0 and not kept.in_use:
-            chosen.append(kept)
+        if excess > 0 and kept.bytes and kept.remove():
             excess -= kept.bytes
-    return chosen
 
 
 def _alone(descriptor: int) -> bool:
@@ -143,6 +147,11 @@ def _alone(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _let_go(descriptor: int) -> None:
+    fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it to a child that is just being started
+    os.close(descriptor)
 
 
 def _is_named(descriptor: int) -> bool:

@@ -2,8 +2,9 @@
 
 import unicodedata
 
-from sqlalchemy import Select, or_, select, tuple_
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy import ColumnElement, Select, or_, select, tuple_
+from sqlalchemy.orm import Session, contains_eager, defer, selectinload
+from sqlalchemy.orm.interfaces import ORMOption
 
 from app.errors import Conflict, NotFound
 from app.models import Dataset, DatasetVersion
@@ -42,11 +43,14 @@ def find_to_change(session: Session, reference: str) -> Dataset:
 
 
 def find_version(session: Session, reference: str, number: int) -> DatasetVersion:
-    """A version that is not deleted, of a dataset that is not. `NotFound` if there is none."""
+    """A version that is not deleted, of a dataset that is not, without its report and statistics."""
+    is_wanted = _is_called(reference), Dataset.deleted_at.is_(None), DatasetVersion.version == number
+    query = select(DatasetVersion).join(Dataset).where(*is_wanted, DatasetVersion.deleted_at.is_(None))
+    query = query.options(contains_eager(DatasetVersion.dataset))
+    version = session.scalar(query.options(defer(DatasetVersion.report), defer(DatasetVersion.statistics)))
+    if version is not None:
+        return version
     dataset = find(session, reference)
-    for version in dataset.versions:
-        if version.version == number:
-            return version
     known = ", ".join(str(version.version) for version in dataset.versions)
     deleted = " any more; it was deleted" if number in dataset.deleted_versions else f"; it has {known}"
     raise NotFound(f"dataset {dataset.name!r} has no version {number}{deleted}")
@@ -61,13 +65,21 @@ def list_datasets(
     if cursor is not None:
         name, _, dataset_id = cursor.rpartition("/")  # no name has one
         query = query.where(tuple_(Dataset.name, Dataset.id) > tuple_(name, dataset_id))
-    found = list(session.scalars(query.options(selectinload(Dataset.all_versions))))
+    found = list(session.scalars(query.options(_without_reports())))
     last = found[limit - 1] if len(found) > limit else None
     return found[:limit], f"{last.name}/{last.id}" if last else None
 
 
 def _named(reference: str) -> Select[Dataset]:
+    return select(Dataset).where(_is_called(reference)).options(_without_reports())
+
+
+def _is_called(reference: str) -> ColumnElement[bool]:
     if "\x00" in reference:  # PostgreSQL would not even look
         raise NotFound(f"there is no dataset {reference!r}")
-    named = or_(Dataset.id == reference, Dataset.name == unicodedata.normalize("NFC", reference))
-    return select(Dataset).where(named).options(selectinload(Dataset.all_versions))
+    return or_(Dataset.id == reference, Dataset.name == unicodedata.normalize("NFC", reference))
+
+
+def _without_reports() -> ORMOption:
+    """They are long, and hardly ever wanted of many versions."""
+    return selectinload(Dataset.all_versions).options(defer(DatasetVersion.report), defer(DatasetVersion.statistics))
