@@ -15,6 +15,7 @@ from app.api import (
     collection,
     datasets,
     health,
+    imports,
     internal,
     logs,
     predictions,
@@ -27,6 +28,7 @@ from app.api.deps import describe, require_access
 from app.api.errors import handle_errors
 from app.context import build_platform
 from app.errors import Invalid, Unauthorized
+from app.importer import Importer
 from app.keeper import Keeper
 from app.migrate import migrate
 from app.reconciler import Reconciler
@@ -39,20 +41,33 @@ Every call under `/api/v1` needs the access token that the first start wrote to 
 is `{"error": {"code", "message", "details"}}`; the codes are stable."""
 
 THREADS = 100  # who waits for a hanging storage holds one for half a minute; the others still want theirs
-FOR_PEOPLE = (training, logs, checkpoints, datasets, removal, versions, predictions, catalogue, collection, system)
+FOR_PEOPLE = (
+    training,
+    logs,
+    checkpoints,
+    datasets,
+    imports,
+    removal,
+    versions,
+    predictions,
+    catalogue,
+    collection,
+    system,
+)
 
 
-def create_app(settings: Settings | None = None, *, reconciling: bool = True) -> FastAPI:
+def create_app(settings: Settings | None = None, *, reconciling: bool = True, importing: bool = True) -> FastAPI:
     """The app on these settings, or on those of the environment. Nothing is opened before it serves.
 
-    Without `reconciling` it answers and records, and no job is started, watched or ended.
+    Without `reconciling` it answers and records, and no job is started, watched or ended; without `importing` no
+    dataset leaves the queue.
     """
     chosen = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = THREADS
-        async with contextmanager_in_threadpool(_running(app, chosen, reconciling)):
+        async with contextmanager_in_threadpool(_running(app, chosen, reconciling, importing)):
             yield
 
     app = FastAPI(title="Vision Platform", version=__version__, description=DESCRIPTION, lifespan=lifespan)
@@ -66,7 +81,7 @@ def create_app(settings: Settings | None = None, *, reconciling: bool = True) ->
 
 
 @contextmanager
-def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[None]:
+def _running(app: FastAPI, settings: Settings, reconciling: bool, importing: bool) -> Iterator[None]:
     """Brings the database up to date, then has the threads at work until the end."""
     platform = build_platform(settings)
     with ExitStack() as at_the_end:
@@ -76,8 +91,8 @@ def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[No
             print(line, flush=True)
         if problem := platform.ownership.problem():
             print(f"No job starts: {problem.message}", flush=True)
-        reconciler = Reconciler(platform)
-        app.state.platform, app.state.reconciler = platform, reconciler
+        reconciler, importer = Reconciler(platform), Importer(platform)
+        app.state.platform, app.state.reconciler, app.state.importer = platform, reconciler, importer
         app.state.probes = health.make_probes(platform)
         platform.writer.start()
         at_the_end.callback(platform.writer.stop)
@@ -85,6 +100,9 @@ def _running(app: FastAPI, settings: Settings, reconciling: bool) -> Iterator[No
         if reconciling:
             reconciler.start()
             keeper.start()
+        if importing:
+            importer.start()
+        at_the_end.callback(importer.stop)
         at_the_end.callback(reconciler.stop)
         at_the_end.callback(keeper.stop)
         yield

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.context import Platform
 from app.errors import AppError, DatabaseBusy, DatabaseUnavailable, Invalid, Unauthorized
+from app.importer import Importer
 from app.models import Installation
 from app.reconciler import Reconciler
 from app.schemas.common import ErrorBody
@@ -45,6 +46,14 @@ async def get_reconciler(request: Request) -> Reconciler:
 
 
 ReconcilerDep = Annotated[Reconciler, Depends(get_reconciler)]
+
+
+async def get_importer(request: Request) -> Importer:
+    importer: Importer = request.app.state.importer
+    return importer
+
+
+ImporterDep = Annotated[Importer, Depends(get_importer)]
 
 
 def wake_reconciler(reconciler: ReconcilerDep, background: BackgroundTasks) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.api.deps import PlatformDep, ReconcilerDep
+from app.api.deps import ImporterDep, PlatformDep, ReconcilerDep
 from app.context import Platform
 from app.schemas.health import Alive, Readiness
 
@@ -82,13 +82,14 @@ async def read_health() -> Alive:
 async def read_readiness(
     platform: PlatformDep,
     reconciler: ReconcilerDep,
+    importer: ImporterDep,
     probes: Annotated[Mapping[str, Probe], Depends(get_probes)],
     response: Response,
 ) -> Readiness:
-    """Asks the database and the storage, and looks whether the writer and the reconciler run. Answers in seconds."""
+    """Asks the database and the storage, and looks whether the threads run. Answers in seconds."""
     answers = await asyncio.gather(*(probe.works() for probe in probes.values()))
     parts = dict(zip(probes, answers, strict=True))
-    parts |= {"writer": platform.writer.alive, "reconciler": reconciler.is_alive}
+    parts |= {"writer": platform.writer.alive, "reconciler": reconciler.is_alive, "importer": importer.is_alive}
     response.status_code = 200 if all(parts.values()) else 503
     problem = platform.ownership.known_problem
     problems = [problem.message] if problem else []

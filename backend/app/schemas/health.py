@@ -13,5 +13,5 @@ class Alive(Shape):
 
 class Readiness(Shape):
     ready: bool
-    parts: dict[str, bool] = Field(description="database, storage, writer, reconciler")
+    parts: dict[str, bool] = Field(description="database, storage, writer, reconciler, importer")
     problems: list[str] = Field(default=[], description="what a person must do, such as choosing another bucket")

@@ -12,14 +12,14 @@ from app.main import create_app
 from app.settings import Settings
 from app.words import TaskType
 from tests.conftest import ACCESS_TOKEN
-from tests.services.datasets.zips import files_of, write_zip, yolo_files
+from tests.uploads import files_of, yolo_files, zipped
 
 URL = "/api/v1/datasets"
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> bytes:
-    return write_zip(tmp_path / "digits.zip", yolo_files()).read_bytes()
+def archive() -> bytes:
+    return zipped(yolo_files())
 
 
 def _post(client: TestClient, body: Any, name: str = "digits", task_type: str = "object_detection") -> Any:
@@ -32,9 +32,8 @@ def _left_on_disk(platform: Platform) -> list[Path]:
 
 
 @pytest.mark.parametrize("task_type", TaskType)
-def test_dataset_of_every_task_is_registered(task_type: TaskType, client: TestClient, tmp_path: Path) -> None:
-    body = write_zip(tmp_path / "upload.zip", files_of(task_type)).read_bytes()
-    answer = _post(client, body, task_type=task_type)
+def test_dataset_of_every_task_is_registered(task_type: TaskType, client: TestClient) -> None:
+    answer = _post(client, zipped(files_of(task_type)), task_type=task_type)
     dataset = answer.json()
     assert answer.status_code == 201, answer.text
     assert (dataset["name"], dataset["task_type"]) == ("digits", task_type)
@@ -68,18 +67,19 @@ def test_datasets_are_listed_in_pages(client: TestClient, archive: bytes) -> Non
     assert rest["next_cursor"] is None
 
 
-def test_problems_are_named_by_file_and_line(client: TestClient, tmp_path: Path, platform: Platform) -> None:
-    body = write_zip(tmp_path / "upload.zip", yolo_files(label="0 0 0 1 1\n5 0 0 1 1\n")).read_bytes()
-    answer = _post(client, body)
+def test_problems_are_named_by_file_and_line(client: TestClient, platform: Platform) -> None:
+    answer = _post(client, zipped(yolo_files(label="0 0.5 0.5 1 1\n5 0.5 0.5 1 1\n")))
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (422, "INVALID")
     assert error["details"]["fields"] == [
         {
             "field": "labels/train/a.txt:2",
-            "value": "5 0 0 1 1",
-            "message": "class 5 is not one of 0 to 1, as data.yaml has them",
+            "value": "5 0.5 0.5 1 1",
+            "message": "class 5 is not one of 0 to 1",
         }
     ]
+    assert (error["details"]["total"], error["details"]["report"]["errors"]) == (1, 1)
+    assert client.get(f"/api/v1/imports/{error['details']['import']}").json()["status"] == "refused"
     assert client.get(URL).json()["items"] == []
     assert _left_on_disk(platform) == []
 

@@ -19,7 +19,7 @@ def test_is_alive_if_it_answers(client: TestClient) -> None:
 def test_is_ready_if_every_part_works(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
         response = client.get("/readyz")
-    parts = {"database": True, "storage": True, "writer": True, "reconciler": True}
+    parts = {"database": True, "storage": True, "writer": True, "reconciler": True, "importer": True}
     assert (response.status_code, response.json()) == (200, {"ready": True, "parts": parts, "problems": []})
 
 

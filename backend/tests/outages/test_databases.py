@@ -67,7 +67,7 @@ def _expect_absence(served: Served) -> None:
     began = time.monotonic()
     parts = served.ready()
     assert time.monotonic() - began < LATENCY_SECONDS
-    assert parts == {"database": False, "storage": True, "writer": True, "reconciler": True}
+    assert parts == {"database": False, "storage": True, "writer": True, "reconciler": True, "importer": True}
     report = {"attempt": 1, "instance": "a-process", "events": []}
     token = {"Authorization": f"Bearer {factories.token(1)}"}
     for answer in (
@@ -149,7 +149,13 @@ def test_told_to_come_back_if_another_program_holds_the_sqlite_file(
             assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
             assert served.job(job_id)["status"] in ("starting", "running")  # reading goes on
             assert served.http.get("/healthz").status_code == 200
-            assert served.ready() == {"database": False, "storage": True, "writer": True, "reconciler": True}
+            assert served.ready() == {
+                "database": False,
+                "storage": True,
+                "writer": True,
+                "reconciler": True,
+                "importer": True,
+            }
         until(lambda: all(served.ready().values()))
         (served.work_dir(job_id) / "enough").touch()
         assert served.become(job_id, "completed", "failed")["status"] == "completed"

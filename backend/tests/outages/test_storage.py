@@ -37,7 +37,13 @@ def test_jobs_run_on_and_all_heals_if_the_storage_is_away(settings: Settings, s3
         job_id = served.start("count", "does count")
         _know_checkpoint(served, job_id)
         assert _download(served, job_id) == 200
-        assert served.ready() == {"database": True, "storage": True, "writer": True, "reconciler": True}
+        assert served.ready() == {
+            "database": True,
+            "storage": True,
+            "writer": True,
+            "reconciler": True,
+            "importer": True,
+        }
         relay.become(mode)
         with ThreadPoolExecutor(WAITING_PEOPLE) as people:
             asked = [people.submit(_download, served, job_id) for _ in range(WAITING_PEOPLE)]
@@ -58,7 +64,13 @@ def test_jobs_run_on_and_all_heals_if_the_storage_is_away(settings: Settings, s3
 def _expect_service(served: Served, job_id: int) -> None:
     """While people wait for the storage: health tells the truth at once, reports are stored, and jobs obey."""
     assert _within(1, lambda: served.http.get("/healthz")).json() == {"status": "alive"}
-    assert _within(6, served.ready) == {"database": True, "storage": False, "writer": True, "reconciler": True}
+    assert _within(6, served.ready) == {
+        "database": True,
+        "storage": False,
+        "writer": True,
+        "reconciler": True,
+        "importer": True,
+    }
     known = len(_within(3, lambda: served.counted(job_id)))
     until(lambda: len(served.counted(job_id)) > known + 3, seconds=10)
     other = _within(3, lambda: served.submit("wait"))
