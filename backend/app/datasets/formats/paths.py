@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from app.datasets.inspecting import IMAGE_SUFFIXES, OTHER_IMAGES
 from app.datasets.work import Split
 
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".heic", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
 MAX_PARTS = 64
+_SUFFIXES = IMAGE_SUFFIXES | OTHER_IMAGES
 _SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
     "training": "train",
@@ -38,7 +37,8 @@ def folder_split(name: str) -> Split | None:
 
 
 def is_image(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+    """By its suffix alone, be it one that can be read or not."""
+    return name[name.rfind(".") :].lower() in _SUFFIXES
 
 
 def folder_of(name: str) -> str:
