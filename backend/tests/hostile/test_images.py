@@ -1,6 +1,8 @@
 """Images that bomb, lie or crash decoders become findings, before they cost anything."""
 
+import io
 import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,17 @@ def test_memory_and_time_are_capped_if_images_are_bombs(tmp_path: Path) -> None:
     assert looked["pixels.png"].message == "2,500,000,000 pixels; 89,478,484 are the most"
     assert {name: look.grown_bytes for name, look in looked.items() if look.grown_bytes > MEMORY_CAP} == {}
     assert {name: look.seconds for name, look in looked.items() if look.seconds > 10} == {}
+
+
+def test_memory_is_that_of_one_if_all_images_are_large(tmp_path: Path) -> None:
+    """Nine megapixels take 36 MB when they are decoded, and there are two threads."""
+    large, upload = encoded(picture(width=3_000, height=3_000), "PNG"), io.BytesIO()
+    with zipfile.ZipFile(upload, "w") as archive:
+        for index in range(8):
+            archive.writestr(f"{index}.png", large)
+    look = inspect_in_child(tmp_path, {"upload.zip": upload.getvalue()})["upload.zip"]
+    assert look.taken
+    assert 36 * 10**6 < look.grown_bytes < 60 * 10**6
 
 
 def test_the_archive_is_gone_if_a_jpeg_is_one_too() -> None:
