@@ -34,7 +34,9 @@ class Version(Shape):
     archive_sha256: str = Field(description="of data.zip, which trainers fetch")
     archive_size: int = Field(description="bytes")
     classes: list[str]
-    counts: dict[str, dict[str, int]] = Field(description="images and instances by split, instances by class, files of the upload that were left out")
+    counts: dict[str, dict[str, int]] = Field(
+        description="images and instances by split, instances by class, files of the upload that were left out"
+    )
     created_at: datetime
 
 
