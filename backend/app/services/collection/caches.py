@@ -32,7 +32,7 @@ def survey(place: Place, limits: Limits, now: datetime) -> Iterator[Finding]:
     busy = _training(place)
     entries = {entry: path for path in locks for entry in [_dataset(path)]}
     entries |= {_weights(path, busy, now): path for path in _weights_files(cache)}
-    for entry, reason in policy.surplus(entries, limits, now):
+    for entry, reason in policy.surplus(entries, limits.cache_bytes, "CACHE_LIMIT_BYTES", now):
         path = entries[entry]
         remove = partial(_remove_dataset, path) if path.suffix == ".lock" else partial(_remove_weights, place, path)
         what = path.with_suffix("") if path.suffix == ".lock" else path

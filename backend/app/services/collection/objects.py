@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -10,9 +9,9 @@ from sqlalchemy import select, update
 
 from app.models import Attempt, Dataset, Job
 from app.services import jobs
-from app.services.collection import policy, superseded
+from app.services.collection import policy, superseded, unlisted
 from app.services.collection.place import Finding, Place
-from app.services.collection.policy import Item, Limits, StoredLog
+from app.services.collection.policy import Group, Item, Limits, StoredLog
 from app.services.logs import stored_key
 from app.storage import Storage
 from app.words import CollectedKind
@@ -22,12 +21,6 @@ OWNED: tuple[tuple[CollectedKind, str, re.Pattern[str]], ...] = (
     ("artifacts", "artifacts", re.compile(r"artifacts/job-([1-9]\d{0,17})/.+")),
     ("dataset", "datasets", re.compile(r"datasets/(ds-[0-9a-f]{8})/.+")),
 )
-
-
-@dataclass
-class _Group:
-    bytes: int
-    changed_at: datetime
 
 
 def survey(place: Place, limits: Limits, now: datetime) -> Iterator[Finding]:
@@ -45,31 +38,30 @@ def survey(place: Place, limits: Limits, now: datetime) -> Iterator[Finding]:
     for found in place.storage.unfinished():
         if reason := policy.why_left(found.modified, now):
             yield Finding(Item("leftover", found.key, found.size, reason), partial(place.storage.discard, found.key))
+    yield from unlisted.survey(place, limits, now)
     yield from superseded.survey(place, now)
     yield from _old_logs(place, limits, now)
 
 
-def _groups(storage: Storage, folder: str, pattern: re.Pattern[str]) -> dict[str, _Group]:
+def _groups(storage: Storage, folder: str, pattern: re.Pattern[str]) -> dict[str, Group]:
     """By job or dataset: the bytes of all its objects and the time of the newest. Other objects are not ours."""
-    groups: dict[str, _Group] = {}
+    groups: dict[str, Group] = {}
     for found in storage.list(folder):
         if name := pattern.fullmatch(found.key):
-            group = groups.setdefault(name[1], _Group(0, found.modified))
-            group.bytes += found.size
-            group.changed_at = max(group.changed_at, found.modified)
+            groups.setdefault(name[1], Group()).add(found.size, found.modified)
     return groups
 
 
-def _gone_jobs(place: Place, groups: dict[str, _Group]) -> dict[str, str]:
+def _gone_jobs(place: Place, groups: dict[str, Group]) -> dict[str, str]:
     """Numbers that were given here and have no job. One that was never given is somebody's who trains elsewhere."""
     with place.database.read_session() as session:
         known, highest = set(session.scalars(select(Job.id))), jobs.highest_number(session)
     return {name: f"job {name}" for name in groups if int(name) not in known and int(name) <= highest}
 
 
-def _gone_datasets(place: Place, groups: dict[str, _Group]) -> dict[str, str]:
+def _gone_datasets(place: Place, groups: dict[str, Group]) -> dict[str, str]:
     with place.database.read_session() as session:
-        known = set(session.scalars(select(Dataset.id)))
+        known = set(session.scalars(select(Dataset.id))) | unlisted.importing(session)
     return {name: f"dataset {name}" for name in groups if name not in known}
 
 

@@ -5,12 +5,13 @@ Nothing in use and nothing young goes, whatever the limits say.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from app.settings import Settings
 from app.words import CollectedKind
 
 YOUNG = timedelta(days=1)
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Limits:
     orphan: timedelta
     log_bytes: int
     cache_bytes: int
+    browse_bytes: int
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -39,6 +41,7 @@ class Limits:
             orphan=timedelta(days=settings.retention_orphan_days),
             log_bytes=settings.log_limit_bytes,
             cache_bytes=settings.cache_limit_bytes,
+            browse_bytes=settings.browse_limit_bytes,
         )
 
 
@@ -58,6 +61,18 @@ class StoredLog:
     attempt_id: int
     ended_at: datetime
     bytes: int
+
+
+@dataclass
+class Group:
+    """Objects that belong together: their bytes, and when the newest was written."""
+
+    bytes: int = 0
+    changed_at: datetime = NEVER
+
+    def add(self, size: int, modified: datetime) -> None:
+        self.bytes += size
+        self.changed_at = max(self.changed_at, modified)
 
 
 @dataclass(frozen=True)
@@ -111,14 +126,14 @@ def old_logs(logs: Iterable[StoredLog], limits: Limits, now: datetime) -> Iterat
             excess -= log.bytes
 
 
-def surplus(entries: Iterable[CacheEntry], limits: Limits, now: datetime) -> Iterator[tuple[CacheEntry, str]]:
-    """The least recently used until the rest fits; none in use."""
+def surplus(entries: Iterable[CacheEntry], limit: int, setting: str, now: datetime) -> Iterator[tuple[CacheEntry, str]]:
+    """The least recently used until the rest has at most `limit` bytes; none in use."""
     known = sorted(entries, key=lambda entry: entry.used_at)
-    excess = sum(entry.bytes for entry in known) - limits.cache_bytes
+    excess = sum(entry.bytes for entry in known) - limit
     for entry in known:
         if excess > 0 and entry.bytes and not entry.in_use:
             ago = _days(now - entry.used_at)
-            yield entry, f"the cache has {excess} bytes too many; last used {ago} ago (CACHE_LIMIT_BYTES)"
+            yield entry, f"the cache has {excess} bytes too many; last used {ago} ago ({setting})"
             excess -= entry.bytes
 
 

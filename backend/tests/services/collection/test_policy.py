@@ -9,7 +9,7 @@ from app.services.collection.policy import AttemptFolder, CacheEntry, Limits, St
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
-LIMITS = Limits(work=7 * DAY, log=90 * DAY, orphan=7 * DAY, log_bytes=100, cache_bytes=100)
+LIMITS = Limits(work=7 * DAY, log=90 * DAY, orphan=7 * DAY, log_bytes=100, cache_bytes=100, browse_bytes=100)
 
 
 def attempt_folder(ended: float | None = 8, *, log_stored: bool = True, supervised: bool = False) -> AttemptFolder:
@@ -81,4 +81,4 @@ def test_logs_go_by_age_and_then_by_size(logs: list[StoredLog], gone: list[int])
     ids=["within the limit", "least recently used", "not the one in use", "none if all are", "nothing that is empty"],
 )
 def test_cache_keeps_what_was_used_last(entries: list[CacheEntry], gone: list[str]) -> None:
-    assert [entry.name for entry, _ in policy.surplus(entries, LIMITS, NOW)] == gone
+    assert [entry.name for entry, _ in policy.surplus(entries, 100, "CACHE_LIMIT_BYTES", NOW)] == gone
