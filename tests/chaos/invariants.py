@@ -129,7 +129,8 @@ def _check_endings(truth: list[Told], rows: Rows, expected: dict[int, frozenset[
     for job in rows.jobs:
         allowed = ENDED if expected is None else expected.get(job["id"], ENDED)
         if job["status"] not in allowed:
-            verdict.problems.append(f"job {job['id']} is {job['status']}, not {' or '.join(sorted(allowed))}")
+            why = f" ({job['failure']})" if job.get("failure") else ""
+            verdict.problems.append(f"job {job['id']} is {job['status']}{why}, not {' or '.join(sorted(allowed))}")
         if len(changes := _final_changes(rows, job["id"])) > 1:
             verdict.problems.append(f"job {job['id']} ended {len(changes)} times: {changes}")
 

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.db import trouble
 from app.errors import AppError, Invalid, RangeNotSatisfiable
@@ -27,6 +28,7 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _refuse_values)
     app.add_exception_handler(HTTPException, _refuse_request)
     app.add_exception_handler(SQLAlchemyError, _excuse_database)
+    app.add_exception_handler(ClientDisconnect, _forget)
     app.add_exception_handler(Exception, _admit)
 
 
@@ -83,6 +85,12 @@ def _excuse_database(request: Request, error: Exception) -> Response:
         raise error
     log.warning("%s %s: %s", request.method, request.url.path, getattr(error, "orig", error))
     return _refuse(request, explained)
+
+
+def _forget(request: Request, _error: Exception) -> Response:
+    """Whoever asked is gone, as a trainer that was killed while it reported; nobody reads this answer."""
+    log.info("%s %s: the client went away before its request was complete", request.method, request.url.path)
+    return _answer(400, "INCOMPLETE", "The request ended before it was complete.", {})
 
 
 def _admit(request: Request, error: Exception) -> Response:

@@ -76,6 +76,25 @@ def test_is_refused_if_there_is_no_token(client: TestClient, job_id: int) -> Non
     assert error_of(response, 401)["code"] == "UNAUTHORIZED"
 
 
+def test_nothing_is_logged_as_a_failure_if_the_trainer_dies_while_it_reports(
+    client: TestClient, job_id: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = [(b"authorization", f"Bearer {factories.token(job_id)}".encode()), (b"content-length", b"100")]
+    path = f"/internal/training/{job_id}/events"
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"", "app": client.app}
+    told = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(told)
+
+    async def send(_message: Any) -> None:
+        """Nobody is there."""
+
+    assert client.portal is not None
+    client.portal.call(client.app, scope, receive, send)
+    assert not [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
+
+
 @pytest.mark.parametrize("token", ["wrong", "access-token-of-the-tests"])
 def test_is_refused_if_the_token_is_of_no_attempt(
     client: TestClient, platform: Platform, job_id: int, token: str
