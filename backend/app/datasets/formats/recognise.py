@@ -2,11 +2,11 @@
 
 from app.datasets.archives.base import Archive
 from app.datasets.findings import Finding
-from app.datasets.formats import folders, table, voc, yolo
+from app.datasets.formats import coco, folders, table, voc, yolo
 from app.datasets.formats.base import Clues, Format
 from app.datasets.work import Wish
 
-FORMATS: tuple[Format, ...] = (yolo.FORMAT, voc.FORMAT, folders.FORMAT, table.FORMAT)
+FORMATS: tuple[Format, ...] = (yolo.FORMAT, coco.FORMAT, voc.FORMAT, folders.FORMAT, table.FORMAT)
 NAMES_SHOWN = 5
 
 
