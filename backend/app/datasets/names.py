@@ -2,7 +2,7 @@
 their suffix. What has to give way gets a number, whatever order the upload was packed in."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import PurePosixPath
 
 from app.datasets.draft import Draft
@@ -33,8 +33,10 @@ def settle_names(draft: Draft) -> None:
             late.append((image_id, entry, folder, wanted))
             continue
         _store(draft, image_id, folder, wanted)
+    numbers: Counter[str] = Counter()  # without it, ten thousand of one name would ask for each number before
     for image_id, entry, folder, wanted in late:
-        name = next(name for name in _numbered(wanted) if taken.take(folder, name))
+        free = wanted.rpartition("/")[2] if taken.is_below_file(folder, wanted) else wanted
+        name, numbers[fold(free)] = taken.take_numbered(folder, free, numbers[fold(free)] or 2)
         _store(draft, image_id, folder, name)
         message = f"another image is called {wanted}, or too much like it; this one is {name} now"
         draft.find(Finding("NAME_COLLISION", message, entry, value=name, image_id=image_id))
@@ -55,14 +57,25 @@ class _Taken:
         self._connection.execute("CREATE TEMP TABLE names_taken (path TEXT PRIMARY KEY, is_file INTEGER) WITHOUT ROWID")
 
     def take(self, folder: str, name: str) -> bool:
+        """False if it is not free."""
         path = fold(f"{folder}/{name}")
         paths = [path] if self._by_class else [path, str(PurePosixPath(path).with_suffix(".txt"))]
-        folders = [str(parent) for parent in PurePosixPath(path).parents][:-1]
-        if any(self._is_file(used) is not None for used in paths) or any(self._is_file(used) for used in folders):
+        if any(self._is_file(used) is not None for used in paths) or self.is_below_file(folder, name):
             return False
-        rows = [*((used, 1) for used in dict.fromkeys(paths)), *((used, 0) for used in folders)]
+        rows = [*((used, 1) for used in dict.fromkeys(paths)), *((used, 0) for used in _folders(path))]
         self._connection.executemany("INSERT OR IGNORE INTO names_taken VALUES (?, ?)", rows)
         return True
+
+    def take_numbered(self, folder: str, name: str, number: int) -> tuple[str, int]:
+        """The name with the first number from `number` that is free, and the number after it."""
+        path = PurePosixPath(name)
+        while not self.take(folder, numbered := str(path.with_name(f"{path.stem}-{number}{path.suffix}"))):
+            number += 1
+        return numbered, number + 1
+
+    def is_below_file(self, folder: str, name: str) -> bool:
+        """Whether a folder of the name is a file elsewhere."""
+        return any(self._is_file(used) for used in _folders(fold(f"{folder}/{name}")))
 
     def _is_file(self, path: str) -> int | None:
         query = "SELECT is_file FROM names_taken WHERE path = ?"
@@ -91,12 +104,8 @@ def _without_images_folder(name: str) -> str:
     return "/".join([*("image" if folder == "images" else folder for folder in folders), file])
 
 
-def _numbered(name: str) -> Iterator[str]:
-    path = PurePosixPath(name)
-    number = 2
-    while True:
-        yield str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
-        number += 1
+def _folders(path: str) -> list[str]:
+    return [str(parent) for parent in PurePosixPath(path).parents][:-1]
 
 
 _KNOWN = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes) | {".jpe", ".jfif", ".gif", ".svg"}

@@ -134,7 +134,7 @@ def test_images_of_a_removed_folder_are_left_out(tmp_path: Path) -> None:
 
 
 def test_upload_joins_with_its_classes_matched_by_name(parent: Imported) -> None:
-    new = {"data.yaml": "names: [emu, dog]", "images/d.jpg": picture(30), "labels/d.txt": LINES[2]}
+    new: Files = {"data.yaml": "names: [emu, dog]", "images/d.jpg": picture(30), "labels/d.txt": LINES[2]}
     added = add(parent, new)
     assert added.packed.classes == ["cat", "dog", "emu"]
     assert added.packed.counts["classes"] == {"cat": 3, "dog": 4, "emu": 1}
@@ -160,7 +160,7 @@ def test_images_that_join_share_the_splits_and_others_stay(tmp_path: Path) -> No
 
 
 def test_known_image_is_left_out_and_its_new_labels_are_told(parent: Imported) -> None:
-    again = {"data.yaml": "names: [cat, dog]", "images/a.jpg": picture(0), "labels/a.txt": LINES[0]}
+    again: Files = {"data.yaml": "names: [cat, dog]", "images/a.jpg": picture(0), "labels/a.txt": LINES[0]}
     added = add(parent, again)
     assert added.packed.sha256 == parent.packed.sha256
     assert {code: added.codes.get(code) for code in ("IMAGE_DUPLICATE", "IMAGE_TWO_LABELS")} == {
@@ -170,7 +170,7 @@ def test_known_image_is_left_out_and_its_new_labels_are_told(parent: Imported) -
 
 
 def test_name_of_the_version_stays_if_a_new_image_has_it_too(parent: Imported) -> None:
-    new = {"data.yaml": "names: [cat, dog]", "images/A.jpg": picture(30), "labels/A.txt": LINES[2]}
+    new: Files = {"data.yaml": "names: [cat, dog]", "images/A.jpg": picture(30), "labels/A.txt": LINES[2]}
     added = add(parent, new)
     assert {"images/train/a.jpg", "images/train/A-2.jpg"} <= added.files.keys()
     assert added.files["images/train/a.jpg"] == parent.files["images/train/a.jpg"]
