@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
 from app.datasets.work import Edit, Report, SplitPlan
 from app.schemas.common import Request, Shape, Text
@@ -65,6 +65,9 @@ VersionNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Format = Annotated[Text, StringConstraints(min_length=1, max_length=40)]
 
 
+_TEXTS = TypeAdapter(list[Text])
+
+
 class Source(Request):
     """Where the files are in the platform's storage: a folder of them, or one archive."""
 
@@ -116,8 +119,11 @@ class EditCreate(Request):
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if self.edit == Edit():
+        edit = self.edit
+        if edit == Edit():
             raise ValueError("ask for a change: remove_images, rename_classes, remove_classes or split")
+        names = [*edit.remove_images, *edit.remove_classes, *edit.rename_classes, *edit.rename_classes.values()]
+        _TEXTS.validate_python(names)
         return self
 
 
