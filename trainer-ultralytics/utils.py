@@ -23,6 +23,7 @@ import traceback
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,7 @@ from obstore.store import LocalStore, S3Store
 from requests.structures import CaseInsensitiveDict
 
 if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
 T = TypeVar("T")
@@ -59,6 +61,7 @@ REQUIRED = ("JOB_ID", "TASK_TYPE", "MODEL_NAME", "DATASET_ID", "EPOCHS", "BATCH_
 KEY = r"(?!/)(?!.*(^|/)\.\.?(/|$))[^\\\x00-\x1f\x7f]{1,500}"
 SHA256 = r"[0-9a-f]{64}"
 MAX_EVENTS, MAX_BATCH_BYTES, MAX_CLASS_ROWS = 500, 1_000_000, 2000
+RANGE_BYTES, RANGES_AT_ONCE = 32 * 2**20, 4  # of a download
 PART_BYTES = 8 * 2**20  # every part of an upload but the last has this size: R2 insists
 
 
@@ -925,13 +928,81 @@ def _fetch(store: "ObjectStore", key: str, target: Path, progress: Callable[[int
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
-            sha256 = _stream(store, key, file.write, progress)
+        with open(part, "w+b") as file:
+            sha256 = _receive(store, key, file, progress)
         if sha256:
             part.replace(target)
         return sha256
     finally:
         part.unlink(missing_ok=True)
+
+
+def _receive(
+    store: "ObjectStore", key: str, file: IO[bytes], progress: Callable[[int, int], None] | None
+) -> str | None:
+    """Write an object to `file`; its sha256, None where there is no such object."""
+    try:
+        meta = obstore.head(store, key)
+    except FileNotFoundError:
+        return None
+    if meta["size"] <= RANGE_BYTES or isinstance(store, LocalStore):
+        return _stream(store, key, file.write, progress)
+    return _Ranges(store, key, meta, file).receive(progress)
+
+
+class _Ranges:
+    """A large object on its way into a file, several ranges at once: one connection rarely fills a network."""
+
+    def __init__(self, store: "ObjectStore", key: str, meta: "ObjectMeta", file: IO[bytes]) -> None:
+        self._store, self._key, self._meta, self._file = store, key, meta, file
+        self._received = dict.fromkeys(range(0, meta["size"], RANGE_BYTES), 0)
+        self._given_up = threading.Event()
+        self._told = 0
+
+    def receive(self, progress: Callable[[int, int], None] | None) -> str:
+        """The sha256 of the whole, taken while later ranges are under way."""
+        digest = hashlib.sha256()
+        with ThreadPoolExecutor(RANGES_AT_ONCE, "download") as pool:
+            ranges = {start: pool.submit(self._receive_range, start) for start in self._received}
+            try:
+                for start, future in ranges.items():
+                    while not future.done():
+                        wait([future], PACE.gather)
+                        self._tell(progress)
+                    future.result()
+                    self._tell(progress)
+                    self._hash(digest, start)
+            finally:
+                self._given_up.set()
+                pool.shutdown(cancel_futures=True)
+        return digest.hexdigest()
+
+    def _tell(self, progress: Callable[[int, int], None] | None) -> None:
+        done = sum(self._received.values())
+        if progress and done != self._told:
+            progress(done, self._meta["size"])
+        self._told = done
+
+    def _receive_range(self, start: int) -> None:
+        position, end = start, min(self._meta["size"], start + RANGE_BYTES)
+        options: GetOptions = {"range": (start, end), "if_match": self._meta["e_tag"]}
+        for chunk in obstore.get(self._store, self._key, options=options).stream(min_chunk_size=2**20):
+            if self._given_up.is_set():
+                return
+            view = memoryview(chunk)
+            while view:
+                written = os.pwrite(self._file.fileno(), view, position)
+                position, view = position + written, view[written:]
+            self._received[start] = position - start
+        if position != end:
+            raise OSError(f"{self._key} ended after {position} of {self._meta['size']} bytes")
+
+    def _hash(self, digest: "hashlib._Hash", start: int) -> None:
+        position, end = start, start + self._received[start]
+        while position < end:
+            data = os.pread(self._file.fileno(), min(2**20, end - position), position)
+            digest.update(data)
+            position += len(data)
 
 
 def _stream(

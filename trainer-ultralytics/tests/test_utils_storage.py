@@ -478,6 +478,75 @@ def test_downloading_ends_if_the_callback_raises(local: Place, config: TrainConf
     assert cached(tmp_path) == []
 
 
+@pytest.fixture
+def ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects are large from 100 kB on."""
+    monkeypatch.setattr(utils, "RANGE_BYTES", 100_000)
+
+
+@pytest.mark.parametrize("size", [100_000, 100_001, 1_234_567])
+def test_a_large_object_is_whole_if_it_comes_in_ranges(size: int, place: Place, ranges: None, tmp_path: Path) -> None:
+    content, seen = os.urandom(size), [0]
+
+    def progress(done: int, total: int) -> None:
+        assert seen[-1] < done <= total == size
+        seen.append(done)
+
+    obstore.put(place.store, "large", content)
+    path, digest = utils._download(place.store, "large", tmp_path / "large", "MISSING", progress)
+    assert (path.read_bytes(), digest, seen[-1]) == (content, sha256(content), size)
+
+
+def test_a_large_object_is_never_a_mixture_if_it_is_replaced_meanwhile(
+    relay: "Relay", ranges: None, tmp_path: Path
+) -> None:
+    old, new = os.urandom(1_000_000), os.urandom(1_000_000)
+    store = utils.get_storage_client()
+    obstore.put(store, "large", old)
+    replaced: list[int] = []
+
+    def replace_it(done: int, total: int) -> None:
+        if not replaced:
+            replaced.append(done)
+            obstore.put(store, "large", new)
+
+    try:
+        found = utils._download(store, "large", tmp_path / "large", "MISSING", replace_it)[1]
+    except TrainerFailure as failure:
+        assert failure.code == "STORAGE_ERROR"
+        assert not (tmp_path / "large").exists()
+    else:
+        assert found in (sha256(old), sha256(new))
+    assert replaced
+
+
+def test_a_large_object_is_whole_if_an_outage_interrupts_it(relay: "Relay", ranges: None, tmp_path: Path) -> None:
+    store, content = utils.get_storage_client(), os.urandom(1_000_000)
+    obstore.put(store, "large", content)
+    outages: list[int] = []
+
+    def interrupt(done: int, total: int) -> None:
+        if not outages:
+            outages.append(done)
+            relay.cut()
+            relay.heal()
+
+    assert utils._download(store, "large", tmp_path / "large", "MISSING", interrupt)[1] == sha256(content)
+    assert outages
+
+
+def test_a_large_download_ends_if_the_callback_raises(relay: "Relay", ranges: None, tmp_path: Path) -> None:
+    store = utils.get_storage_client()
+    obstore.put(store, "large", os.urandom(1_000_000))
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        utils._download(store, "large", tmp_path / "large", "MISSING", stop)
+    assert list(tmp_path.iterdir()) == []
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
