@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import away, fetching, importing, ingestion, overhead, start
+from benchmarks import away, browsing, fetching, importing, ingestion, overhead, start
 from benchmarks.report import Report, save, show
 from benchmarks.scale import Scale
 
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[Scale, Path], Report]] = {
     "away": away.measure,
     "importing": importing.measure,
     "fetching": fetching.measure,
+    "browsing": browsing.measure,
 }
 
 

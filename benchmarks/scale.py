@@ -18,11 +18,14 @@ class Scale:
     import_images: int = 5_000
     import_side: int = 800  # about a gigabyte together
     archive_bytes: int = 2**30
+    browse_images: int = 50_000
+    browse_pages: int = 100
 
     @classmethod
     def quick(cls) -> Self:
         training = cls(pairs=1, images=12, canvas=96, image_size=64, epochs=2, load_seconds=2.0, warm_up_seconds=0.5)
-        return replace(training, import_images=60, import_side=320, archive_bytes=4 * 2**20)
+        datasets = replace(training, import_images=60, import_side=320, archive_bytes=4 * 2**20)
+        return replace(datasets, browse_images=600, browse_pages=5)
 
     def with_pairs(self, pairs: int) -> Self:
         return replace(self, pairs=pairs)
