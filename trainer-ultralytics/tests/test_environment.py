@@ -44,6 +44,7 @@ def test_integrations_are_off_whatever_the_user_has_set(tmp_path: Path) -> None:
     assert "settings updated" not in ended.stderr + ended.stdout
 
 
+@pytest.mark.slow
 def test_every_key_is_known_so_that_nothing_is_reset(tmp_path: Path) -> None:
     code = "import json; from ultralytics.utils import SETTINGS; print(json.dumps(list(SETTINGS.defaults)))"
     ended = run_python(PREPARED + code, tmp_path)

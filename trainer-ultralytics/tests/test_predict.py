@@ -245,6 +245,7 @@ def test_exit_1_and_the_failure_as_json_if_the_checkpoint_is_missing(bucket: Pat
     assert failure["code"] == "CHECKPOINT_MISSING" and "checkpoints/none.pt" in failure["message"]
 
 
+@pytest.mark.slow
 def test_exit_1_if_the_checkpoint_is_for_another_task(bucket: Path, tmp_path: Path) -> None:
     more = {"IMAGE": "images/good.png", "CHECKPOINT": "checkpoints/pose_estimation.pt"}
     ended = run_predict(environment_for(bucket, "object_detection") | more, tmp_path)
@@ -263,6 +264,7 @@ def test_broken_images_among_good_ones_harm_only_themselves(bucket: Path, tmp_pa
     assert "load" in answers[1]["milliseconds"]
 
 
+@pytest.mark.slow
 def test_exit_1_if_no_image_could_be_answered(bucket: Path, tmp_path: Path) -> None:
     ended = run_predict(environment_for(bucket, "object_detection", IMAGE="images/broken.png"), tmp_path)
     assert ended.returncode == 1
@@ -281,6 +283,7 @@ def test_serving_answers_every_line_with_one_load(bucket: Path, tmp_path: Path) 
     assert list((tmp_path / "new").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_standard_output_holds_only_answers_if_unicode_names(bucket: Path, tmp_path: Path) -> None:
     data = io.BytesIO()
     predicting.noise_picture(WIDTH, HEIGHT).save(data, "png")

@@ -180,6 +180,7 @@ def test_only_the_current_checkpoints_stay_and_are_whole(training: Training) -> 
     assert pointers["best"]["size"] * 1.5 < pointers["last"]["size"]  # without the optimizer
 
 
+@pytest.mark.slow
 def test_best_is_loaded_by_ultralytics_as_a_stranger_would(training: Training) -> None:
     image = next((training.work_dir / "train").glob("val_batch0_labels.jpg"))
     command = [sys.executable, str(TRAINER / "tests/load_checkpoint.py"), "best.pt", str(image)]

@@ -54,7 +54,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return _open(local_environment(tmp_path / "storage"), monkeypatch, lambda: _digests_of(tmp_path / "storage/vision"))
 
 
-@pytest.fixture(params=["local", "minio", "r2"])
+@pytest.fixture(params=["local", "minio", pytest.param("r2", marks=pytest.mark.slow)])
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """Every kind of storage, empty."""
     if request.param == "local":

@@ -15,12 +15,20 @@ from PIL import Image, ImageDraw
 SIDE = 64
 CLASSES = {"red": (220, 40, 40), "blue": (40, 60, 220)}
 SPLITS = {"train": 8, "val": 4}
+Placed = tuple[str, int, int, tuple[int, int], tuple[int, int]]  # split, number, class, corner, size
 POSE = {"kpt_shape": [4, 3], "flip_idx": [1, 0, 3, 2]}
 
 
-def store_dataset(bucket: Path, task_type: str, extra: Mapping[str, bytes] | None = None, **described: Any) -> str:
+def store_dataset(
+    bucket: Path,
+    task_type: str,
+    extra: Mapping[str, bytes] | None = None,
+    splits: Mapping[str, int] = SPLITS,
+    **described: Any,
+) -> str:
     """Write datasets/tiny/1 with one coloured rectangle a picture; `described` is added to data.yaml. Its sha256."""
-    files = _classification_files() if task_type == "image_classification" else _located_files(task_type)
+    plan = _plan(splits)
+    files = _classification_files(plan) if task_type == "image_classification" else _located_files(task_type, plan)
     if task_type != "image_classification":
         about: dict[str, Any] = {"names": list(CLASSES), "train": "images/train", "val": "images/val"}
         about |= (POSE if task_type == "pose_estimation" else {}) | described
@@ -40,24 +48,24 @@ def store_files(bucket: Path, files: Mapping[str, bytes]) -> str:
     return sha256
 
 
-def _located_files(task_type: str) -> dict[str, bytes]:
+def _located_files(task_type: str, plan: list[Placed]) -> dict[str, bytes]:
     files = {}
-    for split, number, class_id, corner, size in _plan():
+    for split, number, class_id, corner, size in plan:
         name = f"{split}/{number}"
         files[f"images/{name}.png"] = _picture(class_id, corner, size)
         files[f"labels/{name}.txt"] = _label(task_type, class_id, corner, size).encode()
     return files
 
 
-def _classification_files() -> dict[str, bytes]:
+def _classification_files(plan: list[Placed]) -> dict[str, bytes]:
     names = list(CLASSES)
     return {
         f"{split}/{names[class_id]}/{number}.png": _picture(class_id, corner, size)
-        for split, number, class_id, corner, size in _plan()
+        for split, number, class_id, corner, size in plan
     }
 
 
-def _plan() -> list[tuple[str, int, int, tuple[int, int], tuple[int, int]]]:
+def _plan(splits: Mapping[str, int]) -> list[Placed]:
     choose = random.Random(0)
     return [
         (
@@ -67,7 +75,7 @@ def _plan() -> list[tuple[str, int, int, tuple[int, int], tuple[int, int]]]:
             (choose.randrange(4, 28), choose.randrange(4, 28)),
             (choose.randrange(16, 32), choose.randrange(16, 32)),
         )
-        for split, count in SPLITS.items()
+        for split, count in splits.items()
         for number in range(count)
     ]
 
