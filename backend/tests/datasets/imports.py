@@ -12,6 +12,7 @@ from app.datasets.annotations import Annotation
 from app.datasets.index import Index
 from app.datasets.run import ARCHIVE, INDEX, PARENT_INDEX, PARENT_ZIP, UPLOAD, run
 from app.datasets.work import Outcome, Packed, Phase, Request
+from app.words import TaskType
 from tests.datasets.versioned import picture
 
 MAX_BYTES = 10 * 2**20
@@ -123,6 +124,31 @@ def folders(changes: Changes = NO_CHANGES) -> dict[str, str | bytes]:
         for number in range(4)
     }
     return _present({**files, **changes})
+
+
+TASK_LINES = {
+    TaskType.OBJECT_DETECTION: "0 0.5 0.5 0.2 0.2\n1 0.1 0.1 0.1 0.1\n",
+    TaskType.INSTANCE_SEGMENTATION: "0 0.1 0.1 0.9 0.1 0.5 0.9\n1 0 0 1 0 1 1 0.5 0.5 0 1\n",
+    TaskType.ORIENTED_OBJECT_DETECTION: "0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9\n1 0 0 1 0 1 1 0 1\n",
+    TaskType.POSE_ESTIMATION: "0 0.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 0\n1 0.5 0.5 0.2 0.2 0.4 0.4 1 0.6 0.6 2\n",
+}
+
+
+def files_of(task_type: TaskType) -> dict[str, str | bytes]:
+    """A canonical upload of the task: two images and one, each with an object of both classes."""
+    if task_type is TaskType.IMAGE_CLASSIFICATION:
+        return {
+            f"{split}/{name}/{number}.jpg": picture(10 * number + len(split + name))
+            for number, split in enumerate(("train", "val"))
+            for name in ("cat", "doggy")
+        }
+    text = "names: [cat, doggy]\n"
+    if task_type is TaskType.POSE_ESTIMATION:
+        text += "kpt_shape: [2, 3]\nflip_idx: [1, 0]\n"
+    lines = TASK_LINES[task_type]
+    return yolo_splits(
+        {"data.yaml": text} | {f"labels/{place}.txt": lines for place in ("train/a", "train/b", "val/c")}
+    )
 
 
 def _present(files: Mapping[str, str | bytes | None]) -> dict[str, str | bytes]:

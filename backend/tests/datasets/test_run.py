@@ -13,7 +13,8 @@ from PIL import Image
 from app.datasets.annotations import Annotation
 from app.datasets.run import ARCHIVE, DRAFT, INDEX, UPLOAD, run
 from app.datasets.work import Outcome, Phase
-from tests.datasets.imports import LINES, Imported, Kind, ignore, make, prepare, yolo, yolo_splits
+from app.words import TaskType
+from tests.datasets.imports import LINES, TASK_LINES, Imported, Kind, files_of, ignore, make, prepare, yolo, yolo_splits
 from tests.datasets.pictures import quarters, turned
 from tests.datasets.versioned import picture
 
@@ -88,6 +89,27 @@ def test_identity_changes_if_a_file_does(tmp_path: Path) -> None:
     ]
     made = [make(tmp_path / str(number), yolo_splits(change)) for number, change in enumerate(changes)]
     assert len({one.packed.sha256 for one in made}) == len(changes)
+
+
+@pytest.mark.parametrize("task", TaskType)
+def test_every_task_is_imported_counted_and_the_same_again(task: TaskType, tmp_path: Path) -> None:
+    made = make(tmp_path / "one", files_of(task))
+    assert (made.packed.task_type, made.packed.classes) == (task, ["cat", "doggy"])
+    images, objects = {"train": 2, "val": 1}, {"train": 4, "val": 2}
+    if task is TaskType.IMAGE_CLASSIFICATION:
+        images = objects = {"train": 2, "val": 2}
+    else:
+        assert made.files["labels/train/a.txt"].decode() == TASK_LINES[task]
+    assert made.packed.counts["images"] == made.packed.statistics["images"] == images
+    assert made.packed.counts["instances"] == made.packed.statistics["objects"] == objects
+    again = make(tmp_path / "again", made.files, wish={"task_type": task})
+    assert again.packed.sha256 == made.packed.sha256
+
+
+def test_description_of_poses_has_their_keypoints(tmp_path: Path) -> None:
+    made = make(tmp_path / "one", files_of(TaskType.POSE_ESTIMATION))
+    content = yaml.safe_load(made.files["data.yaml"])
+    assert (content["kpt_shape"], content["flip_idx"]) == ([2, 3], [1, 0])
 
 
 def test_description_is_generated_and_never_the_users(tmp_path: Path) -> None:
