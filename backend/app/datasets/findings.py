@@ -87,6 +87,9 @@ KINDS: dict[str, Kind] = {
     "BOX_ONE_PIXEL": _warning(Action.KEPT, "Draw the box again, if it was a click by mistake."),
     "BOX_CONVENTION": _note(Action.REPAIRED, "Nothing to do; it says from which number the source counts pixels."),
     "LABEL_DETAIL_IGNORED": _note(Action.DROPPED, "Nothing to do; it is no part of a label of this task."),
+    "POLYGON_PARTS_LEFT_OUT": _warning(
+        Action.REPAIRED, "Remove its specks or make it several objects; a label holds a thousand parts."
+    ),
     "MASK_HOLES": _note(Action.REPAIRED, "Nothing to do; an outline has no holes, so they were filled."),
     "POLYGON_TOO_SHORT": _warning(Action.DROPPED, "Give the polygon at least three points."),
     "POLYGON_PARTS_JOINED": _note(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 MAX_RUNS = 1_000_000
 MAX_PIXELS = 64_000_000  # of the part that shows something: contours take nine bytes and more for each
+MAX_OUTLINES = 1_000  # the longest of them; the rest are specks, and whoever joins outlines looks at all pairs
 MAX_DIGITS = 7  # of 5 bits: enough for any count of pixels
 _Points = NDArray[np.float64]
 
@@ -26,11 +27,12 @@ class NotAMask(Exception):
 
 @dataclass(frozen=True)
 class Outlines:
-    """Polygons in pixels, x1, y1, x2, y2, …, and what they cover though the mask does not."""
+    """Polygons in pixels, x1, y1, x2, y2, …; what they cover though the mask does not; how many were left out."""
 
     polygons: list[list[float]]
     holes: int = 0
     hole_area: float = 0.0
+    left_out: int = 0
 
 
 def size_of(mask: Mapping[str, Any]) -> tuple[int, int]:
@@ -105,18 +107,26 @@ def _traced(starts: NDArray[np.int64], stops: NDArray[np.int64], height: int) ->
     return _sorted(contourpy.contour_generator(z=grid, name="serial").lines(0.5), np.array([left - 0.5, top - 0.5]))
 
 
-def _sorted(lines: Any, origin: _Points) -> Outlines:
+def _sorted(lines: Sequence[_Points], origin: _Points) -> Outlines:
     """Outlines have what belongs on their left and so an area above zero, holes one below it."""
     polygons: list[list[float]] = []
     holes, hole_area = 0, 0.0
-    for line in lines:
+    for line in _longest(lines):
         points = _corners(line[:-1])
         area = _area(points)
         if area > 0:
             polygons.append([float(value) for value in (points + origin).reshape(-1)])
         else:
             holes, hole_area = holes + 1, hole_area - area
-    return Outlines(polygons, holes, hole_area)
+    return Outlines(polygons, holes, hole_area, max(0, len(lines) - MAX_OUTLINES))
+
+
+def _longest(lines: Sequence[_Points]) -> Sequence[_Points]:
+    """In their order."""
+    if len(lines) <= MAX_OUTLINES:
+        return lines
+    places = sorted(range(len(lines)), key=lambda place: -len(lines[place]))
+    return [lines[place] for place in sorted(places[:MAX_OUTLINES])]
 
 
 def _corners(points: _Points) -> _Points:

@@ -179,8 +179,9 @@ class _Reader:
             except Refused as refused:
                 self._find("LABEL_MALFORMED", str(refused), element, listed.image.id)
                 return
-            if add(self.draft, listed.image, parsed.annotation, self._place(element)) and parsed.filled:
-                self._find("MASK_HOLES", f"{parsed.filled} filled", element, listed.image.id)
+            if add(self.draft, listed.image, parsed.annotation, self._place(element)):
+                for code, message in parsed.notes:
+                    self._find(code, message, element, listed.image.id)
 
     def tell_lost(self) -> None:
         if self.lost:

@@ -4,6 +4,7 @@ Boxes are [x, y, width, height] in pixels from the outer corner of the first; po
 run-length encoded; keypoints are triples of x, y and visibility.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ from app.datasets.draft import SourceImage
 from app.datasets.formats.numbers import number, whole
 from app.datasets.frames import Frame, Size, frame_of
 from app.datasets.geometry import bounds
-from app.datasets.masks import NotAMask, outlines, size_of
+from app.datasets.masks import MAX_OUTLINES, NotAMask, outlines, size_of
 from app.words import TaskType
 
 OUTLINED = (TaskType.INSTANCE_SEGMENTATION, TaskType.ORIENTED_OBJECT_DETECTION)
 MAX_ATTRIBUTES, MAX_TEXT = 50, 200
+
+Note = tuple[str, str]
 
 
 class Refused(Exception):
@@ -26,10 +29,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """`filled`: the holes of a mask that its outline fills, in words."""
+    """`notes`: codes and messages of what the annotation lost on the way."""
 
     annotation: Annotation
-    filled: str | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,16 @@ def parse(entry: dict[str, Any], class_id: int, image: SourceImage, stated: Size
     frame = frame_of(image, stated)
     box = _box(entry.get("bbox"), frame)
     polygons: tuple[Polygon, ...] = ()
-    filled = None
+    notes: tuple[Note, ...] = ()
     segmentation = entry.get("segmentation")
     if segmentation and (task in OUTLINED or box is None):
-        polygons, filled = _polygons(segmentation, image, frame)
+        polygons, notes = _polygons(segmentation, image, frame)
     keypoints = _keypoints(entry.get("keypoints"), frame) if task is TaskType.POSE_ESTIMATION else ()
     if box is None and not polygons and not keypoints:
         raise Refused("an annotation needs a bbox of four numbers, or a segmentation that shows something")
     if task not in OUTLINED:
-        box, polygons, filled = box or _around(polygons), (), None
-    return Parsed(Annotation(class_id, box, polygons, keypoints, is_crowd(entry), _attributes(entry)), filled)
+        box, polygons, notes = box or _around(polygons), (), ()
+    return Parsed(Annotation(class_id, box, polygons, keypoints, is_crowd(entry), _attributes(entry)), notes)
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
@@ -84,16 +87,17 @@ def _numbers(value: object, what: str, count: int | None = None) -> list[float]:
     return numbers
 
 
-def _polygons(value: object, image: SourceImage, frame: Frame) -> tuple[tuple[Polygon, ...], str | None]:
+def _polygons(value: object, image: SourceImage, frame: Frame) -> tuple[tuple[Polygon, ...], tuple[Note, ...]]:
     if isinstance(value, dict):
         return _outlined(value, image)
     if not isinstance(value, list):
         raise Refused("segmentation is neither polygons nor a mask")
-    parts = value if isinstance(value[0], list) else [value]
-    return tuple(frame.polygon(_numbers(part, "a polygon")) for part in parts), None
+    parts = [_numbers(part, "a polygon") for part in (value if isinstance(value[0], list) else [value])]
+    largest, notes = _largest(parts)
+    return tuple(frame.polygon(part) for part in largest), notes
 
 
-def _outlined(mask: dict[str, Any], image: SourceImage) -> tuple[tuple[Polygon, ...], str | None]:
+def _outlined(mask: dict[str, Any], image: SourceImage) -> tuple[tuple[Polygon, ...], tuple[Note, ...]]:
     """A mask states its own size, so that tells whether it is upright."""
     try:
         width, height = size_of(mask)
@@ -104,9 +108,30 @@ def _outlined(mask: dict[str, Any], image: SourceImage) -> tuple[tuple[Polygon, 
     except NotAMask as error:
         raise Refused(str(error)) from error
     frame = frame_of(image, (width, height))
-    plural = "s" if found.holes > 1 else ""
-    filled = f"{found.holes} hole{plural} of {found.hole_area:.0f} pixels" if found.holes else None
-    return tuple(frame.polygon(polygon) for polygon in found.polygons), filled
+    notes = []
+    if found.left_out:
+        notes.append(("POLYGON_PARTS_LEFT_OUT", f"{found.left_out} parts of the mask were left out, the smallest"))
+    if found.holes:
+        plural = "s" if found.holes > 1 else ""
+        notes.append(("MASK_HOLES", f"{found.holes} hole{plural} of {found.hole_area:.0f} pixels filled"))
+    return tuple(frame.polygon(polygon) for polygon in found.polygons), tuple(notes)
+
+
+def _largest(parts: list[list[float]]) -> tuple[list[list[float]], tuple[Note, ...]]:
+    """Those of the largest extents, in their order."""
+    if len(parts) <= MAX_OUTLINES:
+        return parts, ()
+    by_size = sorted(range(len(parts)), key=lambda place: -_extent(parts[place]))
+    kept = sorted(by_size[:MAX_OUTLINES])
+    message = f"{len(parts) - MAX_OUTLINES} of {len(parts)} parts were left out, the smallest"
+    return [parts[place] for place in kept], (("POLYGON_PARTS_LEFT_OUT", message),)
+
+
+def _extent(part: list[float]) -> float:
+    if len(part) < 2 or not all(map(math.isfinite, part)):
+        return 0.0
+    xs, ys = part[0::2], part[1::2]
+    return (max(xs) - min(xs)) * (max(ys) - min(ys))
 
 
 def _keypoints(value: object, frame: Frame) -> tuple[Keypoint, ...]:
