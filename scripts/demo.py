@@ -21,14 +21,14 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from run_platform import REPOSITORY, Choices, Platform, StartError, read_choices, refuse_taken_ports, why_not
-from vision_client import formatting
+from vision_client import formatting, imports
 from vision_client.access import find_access
 from vision_client.api import Client
 from vision_client.archive import dataset_archive
 from vision_client.cli.common import byte_bars
 from vision_client.drawing import annotate, save
 from vision_client.errors import ApiError, VisionError
-from vision_client.models import Dataset, HistoryEntry, Job, Validation
+from vision_client.models import HistoryEntry, Import, Job, Validation
 from vision_client.output import note, say, terminal
 from vision_client.view import View, headlines
 from vision_client.watch import PlainScreen, Screen, live_screen, watch
@@ -139,19 +139,20 @@ def sample_dataset(folder: Path) -> tuple[Path, Path]:
     return Path(json.loads(description.read_text(encoding="utf-8"))["test_image"]), target
 
 
-def register(client: Client, folder: Path) -> Dataset:
+def register(client: Client, folder: Path) -> Import:
     with byte_bars() as start, dataset_archive(folder, start) as archive:
         advance = start("uploading", archive.stat().st_size)
-        dataset, created = client.upload_dataset(archive, NAME, TRAINING["task_type"], advance)
-    counts = ", ".join(f"{count} {split}" for split, count in dataset.latest.counts["images"].items())
-    state = "registered" if created else "registered before"
-    say(f"    {dataset.name!r} version {dataset.latest.version}, {state}: {counts} images")
-    return dataset
+        brought = imports.bring(client, archive, {"name": NAME, "task_type": TRAINING["task_type"]}, advance)
+    version = client.dataset_version(NAME, brought.version or 1)
+    counts = ", ".join(f"{count} {split}" for split, count in version.counts["images"].items())
+    state = "registered" if brought.is_new else "registered before"
+    say(f"    {NAME!r} version {version.version}, {state}: {counts} images")
+    return brought
 
 
-def train(client: Client, platform: Platform | None, dataset: Dataset) -> Job:
+def train(client: Client, platform: Platform | None, dataset: Import) -> Job:
     """Submits the job and shows the live display until it has ended; raises DemoFailed unless it completed."""
-    wanted = {**TRAINING, "dataset_id": dataset.id, "dataset_version": dataset.latest.version}
+    wanted = {**TRAINING, "dataset_id": dataset.dataset_id, "dataset_version": dataset.version}
     job = client.create_job(wanted)
     try:
         job = _watch(client, platform, job)

@@ -20,7 +20,8 @@ from vision_client.errors import VisionError
 from vision_client.transport import Transport
 
 CHUNK = 1 << 20
-UPLOAD_TIMEOUT = httpx.Timeout(60, read=3600)  # the platform checks and stores the archive before it answers
+UPLOAD_TIMEOUT = httpx.Timeout(60, read=600)  # the platform reads what was sent once more before it answers
+PURGE_TIMEOUT = httpx.Timeout(60, read=600)
 PREDICTION_TIMEOUT = httpx.Timeout(60, read=600)  # a trainer loads its framework and the checkpoint first
 COLLECTION_TIMEOUT = httpx.Timeout(60, read=3600)  # it looks at every object in storage
 
@@ -100,31 +101,90 @@ class Client(Transport):
 
     # datasets
 
-    def upload_dataset(
-        self, archive: Path, name: str, task_type: str, advance: Advance | None = None
-    ) -> tuple[models.Dataset, bool]:
-        """Registers a zip in canonical layout; the second value is False when this content was already a version."""
-        with archive.open("rb") as file:
-            response = self.request(
-                "POST",
-                "/api/v1/datasets",
-                params={"name": name, "task_type": task_type},
-                headers={"Content-Type": "application/zip", "Content-Length": str(archive.stat().st_size)},
-                content=_chunks(file.read, advance),
-                timeout=UPLOAD_TIMEOUT,
-            )
-        return models.Dataset.model_validate(response.json()), response.status_code == 201
-
-    def list_datasets(self, *, limit: int = 50, cursor: str | int | None = None) -> models.Page[models.Dataset]:
-        answer = self.json("GET", "/api/v1/datasets", params=_given({"limit": limit, "cursor": cursor}))
+    def list_datasets(
+        self, *, limit: int = 50, cursor: str | int | None = None, deleted: bool = False
+    ) -> models.Page[models.Dataset]:
+        query = _given({"limit": limit, "cursor": cursor, "deleted": "true" if deleted else None})
+        answer = self.json("GET", "/api/v1/datasets", params=query)
         return models.Page[models.Dataset].model_validate(answer)
 
     def dataset(self, id_or_name: str) -> models.Dataset:
-        return models.Dataset.model_validate(self.json("GET", f"/api/v1/datasets/{_segment(id_or_name)}"))
+        return models.Dataset.model_validate(self.json("GET", _dataset(id_or_name)))
 
-    def delete_dataset(self, dataset_id: str) -> None:
-        """With its archives; refused while a job uses it."""
-        self.request("DELETE", f"/api/v1/datasets/{_segment(dataset_id)}")
+    def delete_dataset(self, dataset: str, version: int | None = None) -> None:
+        """Or one version of it; refused while a job uses it. It can be restored until it is purged."""
+        self.request("DELETE", _dataset(dataset, version))
+
+    def restore_dataset(self, dataset: str, version: int | None = None) -> models.Dataset:
+        return models.Dataset.model_validate(self.json("POST", f"{_dataset(dataset, version)}/restore"))
+
+    def purge_dataset(self, dataset: str, version: int | None = None) -> None:
+        """Removes for ever what is deleted, with its objects in storage."""
+        self.request("POST", f"{_dataset(dataset, version)}/purge", timeout=PURGE_TIMEOUT)
+
+    def dataset_version(self, dataset: str, version: int) -> models.VersionDetail:
+        return models.VersionDetail.model_validate(self.json("GET", _dataset(dataset, version)))
+
+    def findings(self, dataset: str, version: int, *, code: str | None = None) -> Iterator[models.Finding]:
+        """All that are kept, page by page; of one code at most a thousand are."""
+        query: dict[str, Any] = _given({"code": code, "limit": 200})
+        while True:
+            answer = self.json("GET", f"{_dataset(dataset, version)}/findings", params=query)
+            page = models.Page[models.Finding].model_validate(answer)
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            query["cursor"] = page.next_cursor
+
+    def compare_versions(self, dataset: str, before: int, after: int) -> models.Comparison:
+        answer = self.json("GET", f"{_dataset(dataset, after)}/compare", params={"with": before})
+        return models.Comparison.model_validate(answer)
+
+    def export_dataset(
+        self, dataset: str, version: int, form: str, target: Path, advance: Advance | None = None
+    ) -> None:
+        """A zip in YOLO, COCO or Pascal VOC, under another name until it is whole."""
+        partial = target.with_name(f"{target.name}.part")
+        query = {"format": form}
+        with self.stream(f"{_dataset(dataset, version)}/export", params=query) as response, partial.open("wb") as file:
+            for chunk in response.iter_bytes(CHUNK):
+                file.write(chunk)
+                if advance:
+                    advance(len(chunk))
+        partial.replace(target)
+
+    # imports: imports.py sends and waits
+
+    def create_import(self, request: Mapping[str, Any]) -> models.Import:
+        """`request` is the API's ImportCreate."""
+        return models.Import.model_validate(self.json("POST", "/api/v1/imports", json=dict(request)))
+
+    def edit_version(self, dataset: str, parent: int, edit: Mapping[str, Any]) -> models.Import:
+        """A new version from an old one: images or classes removed, classes renamed, splits made anew."""
+        body = {"parent": parent, "edit": dict(edit)}
+        return models.Import.model_validate(self.json("POST", f"{_dataset(dataset)}/versions", json=body))
+
+    def send_part(self, import_id: int, offset: int, part: bytes) -> models.Import:
+        """The bytes from `offset`; a Conflict's details say how many there are if it is another."""
+        headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+        answer = self.json("PATCH", f"/api/v1/imports/{import_id}", content=part, headers=headers)
+        return models.Import.model_validate(answer)
+
+    def start_import(self, import_id: int) -> models.Import:
+        answer = self.json("POST", f"/api/v1/imports/{import_id}/start", timeout=UPLOAD_TIMEOUT)
+        return models.Import.model_validate(answer)
+
+    def read_import(self, import_id: int) -> models.Import:
+        return models.Import.model_validate(self.json("GET", f"/api/v1/imports/{import_id}"))
+
+    def list_imports(self, *, status: str | None = None, limit: int = 50) -> list[models.Import]:
+        """Newest first."""
+        answer = self.json("GET", "/api/v1/imports", params=_given({"status": status, "limit": limit}))
+        return models.Page[models.Import].model_validate(answer).items
+
+    def cancel_import(self, import_id: int) -> None:
+        """One that has ended loses its record."""
+        self.request("DELETE", f"/api/v1/imports/{import_id}")
 
     # catalogue, predictions, system
 
@@ -178,15 +238,13 @@ class Client(Transport):
         partial.replace(target)
 
 
-def _chunks(read: Callable[[int], bytes], advance: Advance | None) -> Iterator[bytes]:
-    while chunk := read(CHUNK):
-        yield chunk
-        if advance:
-            advance(len(chunk))
-
-
 def _given(query: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}
+
+
+def _dataset(id_or_name: str, version: int | None = None) -> str:
+    path = f"/api/v1/datasets/{_segment(id_or_name)}"
+    return path if version is None else f"{path}/versions/{version}"
 
 
 def _segment(name: str) -> str:

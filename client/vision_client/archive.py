@@ -9,21 +9,24 @@ from pathlib import Path
 
 from vision_client.errors import VisionError
 
+MAGICS = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # zip, empty zip, gzip, zstandard
+TAR_MAGIC, TAR_MAGIC_AT = b"ustar", 257
+
 Advance = Callable[[int], None]
 
 
 @contextmanager
 def dataset_archive(path: Path, advance: Callable[[str, int], Advance]) -> Iterator[Path]:
-    """The zip at `path` itself, or a temporary one of the folder; `advance(title, total)` starts a progress bar."""
+    """The archive at `path` itself, or a temporary zip of the folder; `advance(title, total)` starts a progress bar."""
     if path.is_dir():
         with tempfile.TemporaryDirectory(prefix="vision-") as folder:
             archive = Path(folder) / "data.zip"
             pack(path, archive, advance)
             yield archive
-    elif path.is_file() and zipfile.is_zipfile(path):
+    elif path.is_file() and _is_archive(path):
         yield path
     elif path.exists():
-        raise VisionError(f"{path} is neither a zip nor a folder")
+        raise VisionError(f"{path} is neither a folder nor a zip, tar, tar.gz or tar.zst")
     else:
         raise VisionError(f"{path} does not exist")
 
@@ -38,6 +41,12 @@ def pack(folder: Path, archive: Path, advance: Callable[[str, int], Advance]) ->
         for file in files:
             target.write(file, file.relative_to(folder).as_posix())
             packed(file.stat().st_size)
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(TAR_MAGIC_AT + len(TAR_MAGIC))
+    return head.startswith(MAGICS) or head[TAR_MAGIC_AT:] == TAR_MAGIC
 
 
 def _files(folder: Path) -> Iterator[Path]:

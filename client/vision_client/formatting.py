@@ -67,6 +67,11 @@ def clock(time: datetime) -> str:
     return time.astimezone().strftime("%H:%M:%S")
 
 
+def count(number: int, noun: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def words(identifier: str) -> str:
     """`object_detection` as people say it."""
     return identifier.replace("_", " ")

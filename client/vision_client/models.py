@@ -30,12 +30,105 @@ class DatasetVersion(Shape):
 
 
 class Dataset(Shape):
+    """`latest` is missing where every version is deleted."""
+
     id: str
     name: str
     task_type: str
     created_at: datetime
-    latest: DatasetVersion
+    deleted_at: datetime | None = None
+    latest: DatasetVersion | None = None
     versions: list[DatasetVersion] = []
+
+
+class Finding(Shape):
+    """What an import met in one place."""
+
+    code: str
+    severity: str
+    action: str
+    file: str | None = None
+    line: int | None = None
+    value: str | None = None
+    message: str
+    fix: str = ""
+
+
+class FindingGroup(Shape):
+    code: str
+    severity: str
+    count: int
+    fix: str
+    first: list[Finding]
+
+
+class Report(Shape):
+    format: str | None = None
+    task_type: str | None = None
+    errors: int = 0
+    warnings: int = 0
+    notes: int = 0
+    groups: list[FindingGroup] = []
+
+
+class VersionDetail(DatasetVersion):
+    format: str | None = None
+    origin: str = "import"
+    parent_version: int | None = None
+    report: Report | None = None
+    statistics: dict[str, Any] | None = None
+
+
+class ImportProgress(Shape):
+    phase: str
+    done: int
+    total: int | None = None
+
+
+class ImportProblem(Shape):
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Import(Shape):
+    """What is to become a version: bytes are sent, then it is read, then it is accepted or refused."""
+
+    id: int
+    name: str
+    status: str
+    received: int
+    size: int | None = None
+    progress: ImportProgress | None = None
+    report: Report | None = None
+    error: ImportProblem | None = None
+    dataset_id: str | None = None
+    version: int | None = None
+    is_new: bool | None = None
+
+
+class ImageChange(Shape):
+    path: str
+    before: str | None = None
+
+
+class ImageChanges(Shape):
+    count: int
+    first: list[ImageChange]
+
+
+class ClassChange(Shape):
+    """Objects of the class; None where it is no class of that version."""
+
+    before: int | None
+    after: int | None
+
+
+class Comparison(Shape):
+    """`images` has what was added, removed, moved between splits, renamed and relabelled."""
+
+    images: dict[str, ImageChanges]
+    classes: dict[str, ClassChange]
 
 
 class Failure(Shape):

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_json
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 PIPE_WIDTH = 200  # no terminal cuts the lines there
 
@@ -20,8 +21,9 @@ def say(line: str) -> None:
     terminal().print(line, markup=False, soft_wrap=True)
 
 
-def show(renderable: RenderableType) -> None:
-    terminal().print(renderable)
+def show(renderable: RenderableType, *, remark: bool = False) -> None:
+    """A table, or a line with colours; a remark goes to standard error."""
+    terminal(stderr=remark).print(renderable, soft_wrap=isinstance(renderable, Text))
 
 
 def note(line: str, *, style: str | None = None) -> None:

@@ -36,11 +36,7 @@ def datasets(items: Iterable[models.Dataset]) -> Table:
             dataset.id,
             Text(dataset.name),
             formatting.words(dataset.task_type),
-            str(latest.version),
-            str(len(latest.classes)),
-            _counts(latest),
-            formatting.size(latest.archive_size),
-            formatting.moment(latest.created_at),
+            *(_version(latest) if latest else [formatting.NOTHING] * 5),
         )
     return table
 
@@ -146,6 +142,14 @@ def _best(job: models.Job) -> str:
     if job.best is None:
         return formatting.NOTHING
     return f"{job.best.metric} {formatting.score(job.best.value)} at epoch {job.best.epoch}"
+
+
+def _version(version: models.DatasetVersion) -> Iterator[str]:
+    yield str(version.version)
+    yield str(len(version.classes))
+    yield _counts(version)
+    yield formatting.size(version.archive_size)
+    yield formatting.moment(version.created_at)
 
 
 def _counts(version: models.DatasetVersion) -> str:

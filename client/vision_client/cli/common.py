@@ -6,7 +6,16 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from typer.core import TyperGroup
 
 from vision_client.access import find_access
@@ -48,6 +57,16 @@ def confirm(question: str, *, yes: bool) -> None:
     """Asks a person; a script that calls a command means it."""
     if not yes and sys.stdin.isatty():
         typer.confirm(question, abort=True, err=True)
+
+
+@contextmanager
+def step_bar() -> Iterator[Callable[[str, int, int | None], None]]:
+    """One bar on standard error, set by `show(title, done, total)`; silent where there is no terminal."""
+    console = terminal(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("waiting", total=None)
+        yield lambda title, done, total: progress.update(task, description=title, completed=done, total=total)
 
 
 @contextmanager
