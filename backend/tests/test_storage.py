@@ -113,6 +113,18 @@ def test_empty_object_is_an_object(storage: Storage) -> None:
     assert (storage.size("empty"), storage.get_bytes("empty"), list(storage.stream("empty"))) == (0, b"", [])
 
 
+def test_ranges_come_back_in_their_order_if_read_at_once(storage: Storage) -> None:
+    data = os.urandom(3 * 2**20)
+    storage.put_bytes("archive.zip", data)
+    ranges = [(2**21, 5), (0, 10), (8, 4), (3 * 2**20 - 1, 1)]
+    assert storage.read_ranges("archive.zip", ranges) == [data[start : start + length] for start, length in ranges]
+
+
+def test_ranges_are_not_found_if_the_object_is_missing(storage: Storage) -> None:
+    with pytest.raises(NotFound, match=r"'archive\.zip'"):
+        storage.read_ranges("archive.zip", [(0, 1)])
+
+
 def test_file_of_many_parts_is_streamed_back_whole_and_in_ranges(storage: Storage, tmp_path: Path) -> None:
     data = os.urandom(2 * PART_SIZE + 5)
     (tmp_path / "source").write_bytes(data)
