@@ -190,7 +190,7 @@ def _data_start(file: BinaryIO, record: _Record, name: str) -> int:
     if FULL in (packed, size):
         size, packed = _numbers64((size, packed), os.pread(file.fileno(), extra, start - extra))
     told, known = (crc, packed, size), (record.crc, record.packed, record.size)
-    is_later = flags & DESCRIPTOR and told in ((0, 0, 0), (0, FULL, FULL))
+    is_later = flags & DESCRIPTOR and told == (0, 0, 0)
     agree = header[LOCAL.size :] == record.raw_name and name_length == len(record.raw_name) and method == record.method
     if not agree or (flags ^ record.flags) & ENCRYPTED or (told != known and not is_later):
         raise refusal(name, f"has a header that tells another name or size than the directory{REPAIR}")
