@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from app.errors import AppError
-from app.services.collection import caches, objects, shelves, work
+from app.services.collection import caches, imports, objects, shelves, work
 from app.services.collection.place import Finding, Place
 from app.services.collection.policy import Item, Limits
 
@@ -27,7 +27,7 @@ def collect(place: Place, now: datetime, *, dry_run: bool) -> Report:
     """Remove what the policy says, or only list it. One place's trouble keeps no other from being looked at."""
     report = Report(dry_run)
     with _one_at_a_time:
-        for survey in (work.survey, caches.survey, shelves.survey, _survey_objects):
+        for survey in (work.survey, imports.survey, caches.survey, shelves.survey, _survey_objects):
             findings = survey(place, Limits.of(place.settings), now)
             _guarded(partial(_collect, findings, report), report)
     return report
