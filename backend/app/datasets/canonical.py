@@ -65,8 +65,8 @@ def write(draft: Draft, chunks: Chunks, target: Path, progress: Progress) -> Wri
                 _record(draft, file, sha256, size, offset)
                 done += 1
                 progress("write", done, total)
-    with target.open("rb") as raw:
-        digest = hashlib.file_digest(raw, "sha256").hexdigest()
+    with target.open("rb") as finished:
+        digest = hashlib.file_digest(finished, "sha256").hexdigest()
     return Written(identity.hexdigest(), digest, target.stat().st_size)
 
 
