@@ -111,6 +111,8 @@ def test_entry_is_refused_if_another_has_its_name(first: str, second: str, probl
         {"packed": 7},
         {"crc": 1},
         {"crc": 0, "packed": 0, "size": 0},
+        {"crc": 0, "packed": 0, "size": 9, "flags": 0x808},
+        {"crc": 1, "packed": 0, "size": 0, "flags": 0x808},
         {"packed": 0xFFFFFFFF, "size": 0xFFFFFFFF},
         {"packed": 0xFFFFFFFF, "size": 0xFFFFFFFF, "extra": struct.pack("<2H2Q", 1, 16, 9, 9)},
     ],

@@ -189,9 +189,9 @@ def _data_start(file: BinaryIO, record: _Record, name: str) -> int:
     crc, packed, size = numbers
     if FULL in (packed, size):
         size, packed = _numbers64((size, packed), os.pread(file.fileno(), extra, start - extra))
-    told, known = (crc, packed, size), (record.crc, record.packed, record.size)
-    is_later = flags & DESCRIPTOR and told == (0, 0, 0)
+    unknown = 0 if flags & DESCRIPTOR else None  # a stream's numbers follow its bytes; until then they are 0
+    told = ((crc, record.crc), (packed, record.packed), (size, record.size))
     agree = header[LOCAL.size :] == record.raw_name and name_length == len(record.raw_name) and method == record.method
-    if not agree or (flags ^ record.flags) & ENCRYPTED or (told != known and not is_later):
+    if not agree or (flags ^ record.flags) & ENCRYPTED or any(own not in (known, unknown) for own, known in told):
         raise refusal(name, f"has a header that tells another name or size than the directory{REPAIR}")
     return start

@@ -87,6 +87,14 @@ def test_zip_written_without_seeking_is_read(tmp_path: Path) -> None:
         assert (opened.read("a.txt", 400), opened.read("b.txt", 4)) == (b"text" * 100, b"more")
 
 
+@pytest.mark.parametrize("size", [0, 8])
+def test_zip_piped_through_info_zip_is_read(size: int, tmp_path: Path) -> None:
+    """Its headers know the size where the file's was known, and neither the checksum nor what it packs to."""
+    told = {"crc": 0, "packed": 0, "size": size}
+    (tmp_path / "upload").write_bytes(zip_bytes(Member(b"a.jpg", flags=0x808, local=told)))
+    assert _names(tmp_path / "upload") == ["a.jpg"]
+
+
 def test_zip64_is_read(tmp_path: Path) -> None:
     numbers = struct.pack("<2H3Q", 1, 24, 8, 8, 0)
     told = {"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF, "offset": 0xFFFFFFFF, "extra": b"\x99\x00\x02\x00ab" + numbers}
