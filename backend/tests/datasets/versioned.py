@@ -61,12 +61,17 @@ def shots(count: int = 3) -> list[Shot]:
     ]
 
 
-def make_version(folder: Path, images: Sequence[Shot] | None = None, classes: Sequence[str] = ("zero", "one")) -> Made:
+def make_version(
+    folder: Path,
+    images: Sequence[Shot] | None = None,
+    classes: Sequence[str] = ("zero", "one"),
+    task_type: str = "object_detection",
+) -> Made:
     """Write both files to `folder`, which need not be there."""
     folder.mkdir(parents=True, exist_ok=True)
     made = Made(folder / "data.zip", folder / "index.sqlite", list(shots() if images is None else images))
     draft = Draft(made.index)
-    draft.set("task_type", "object_detection")
+    draft.set("task_type", task_type)
     draft.set("format", "yolo")
     draft.set_classes(classes)
     with zipfile.ZipFile(made.archive, "w", zipfile.ZIP_STORED) as archive:

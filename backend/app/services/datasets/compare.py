@@ -4,11 +4,11 @@ An image is the same if its bytes are; its path says whether it moved. Labels ar
 writing them as text and reading them again changes them.
 """
 
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from app.datasets.annotations import Annotation
 from app.datasets.index import Index, index_uri
 from app.models import DatasetVersion
 from app.services.datasets import browse
@@ -121,18 +121,18 @@ def _alone(connection: sqlite3.Connection, side: str) -> Changes:
 
 def _relabelled(connection: sqlite3.Connection, old: Index, new: Index) -> Changes:
     """Most images have the very same numbers; only the others are looked at one by one."""
-    changes, task_type = Changes(), new.task_type
-    marks = _marks(old.connection, task_type), _marks(new.connection, task_type)
+    changes, sides = Changes(), (_Side(old), _Side(new))
+    marks = [side.marks() for side in sides]
     query = "SELECT a.path, before_id, after_id FROM pairs JOIN after.images a ON a.id = after_id ORDER BY a.path"
-    for path, old_id, new_id in connection.execute(query):
-        if marks[0].get(old_id) != marks[1].get(new_id):
-            labels = _labels(old, old_id, task_type), _labels(new, new_id, task_type)
-            if not _are_alike(*labels):
+    for path, *ids in connection.execute(query):
+        if marks[0].get(ids[0]) != marks[1].get(ids[1]):
+            before, after = (side.labels(image_id) for side, image_id in zip(sides, ids, strict=True))
+            if not _are_alike(before, after):
                 changes.add(path)
     return changes
 
 
-_Label = tuple[str, tuple[float, ...]]
+_Label = tuple[str, tuple[float, ...]]  # the class and what a label of the task has beside it
 _COLUMNS = {
     TaskType.OBJECT_DETECTION: "x1, y1, x2, y2",
     TaskType.INSTANCE_SEGMENTATION: "polygons",
@@ -142,35 +142,34 @@ _COLUMNS = {
 }
 
 
-def _marks(connection: sqlite3.Connection, task_type: TaskType) -> dict[int, int]:
-    """A number for each image with labels, the same for the same labels in any order."""
-    query = f"SELECT image_id, name, {_COLUMNS[task_type]} FROM annotations JOIN classes ON classes.id = class_id"
-    marks: dict[int, int] = {}
-    for image_id, *label in connection.execute(f"{query} WHERE NOT crowd"):
-        marks[image_id] = marks.get(image_id, 0) + hash(tuple(label))
-    return marks
+class _Side:
+    """The labels of one version, crowd regions aside."""
+
+    def __init__(self, index: Index) -> None:
+        self._connection, self._classes = index.connection, index.classes
+        self._query = f"SELECT image_id, class_id, {_COLUMNS[index.task_type]} FROM annotations WHERE NOT crowd"
+
+    def marks(self) -> dict[int, int]:
+        """A number for each image with labels, the same for the same labels in any order."""
+        marks: dict[int, int] = {}
+        for image_id, class_id, *columns in self._connection.execute(self._query):
+            marks[image_id] = marks.get(image_id, 0) + hash((self._classes[class_id], *columns))
+        return marks
+
+    def labels(self, image_id: int) -> list[_Label]:
+        rows = self._connection.execute(f"{self._query} AND image_id = ?", (image_id,))
+        return sorted((self._classes[class_id], _numbers(columns)) for _, class_id, *columns in rows)
 
 
-def _labels(index: Index, image_id: int, task_type: TaskType) -> list[_Label]:
-    names = index.classes
-    return sorted(
-        (names[annotation.class_id], _numbers(annotation, task_type))
-        for _, annotation in index.annotations(image_id)
-        if not annotation.crowd
-    )
-
-
-def _numbers(annotation: Annotation, task_type: TaskType) -> tuple[float, ...]:
-    """What a label of the task has beside its class."""
-    match task_type:
-        case TaskType.IMAGE_CLASSIFICATION:
-            return ()
-        case TaskType.INSTANCE_SEGMENTATION | TaskType.ORIENTED_OBJECT_DETECTION:
-            return tuple(number for polygon in annotation.polygons for number in polygon)
-        case TaskType.POSE_ESTIMATION:
-            return (annotation.box or ()) + tuple(number for point in annotation.keypoints for number in point)
-        case _:
-            return annotation.box or ()
+def _numbers(columns: list[float | str | None]) -> tuple[float, ...]:
+    """Those in JSON, too."""
+    found: list[float] = []
+    for column in columns:
+        if isinstance(column, str):
+            found += [number for part in json.loads(column) for number in part]
+        elif column is not None:
+            found.append(column)
+    return tuple(found)
 
 
 def _are_alike(old: list[_Label], new: list[_Label]) -> bool:

@@ -85,6 +85,33 @@ def test_an_image_is_relabelled_if_a_trainer_would_see_other_labels(
     assert found == ({"relabelled": [("images/train/0000.jpg", None)]} if relabelled else {})
 
 
+POLYGON, OTHER = ((0.1, 0.1, 0.2, 0.1, 0.2, 0.2),), ((0.1, 0.1, 0.2, 0.1, 0.2, 0.3),)
+
+
+@pytest.mark.parametrize(
+    ("task_type", "before", "after", "relabelled"),
+    [
+        ("object_detection", box(polygons=POLYGON), box(polygons=OTHER), False),
+        ("instance_segmentation", box(polygons=POLYGON), box(polygons=OTHER), True),
+        ("instance_segmentation", box(polygons=POLYGON), box(x=0.5, polygons=POLYGON), False),
+        ("oriented_object_detection", box(polygons=POLYGON), box(polygons=OTHER), True),
+        ("pose_estimation", box(keypoints=((0.1, 0.1, 2),)), box(keypoints=((0.1, 0.1, 1),)), True),
+        ("pose_estimation", box(keypoints=((0.1, 0.1, 2),)), box(keypoints=((0.1, 0.1 + 4e-9, 2),)), False),
+        ("image_classification", Annotation(0), Annotation(1), True),
+        ("image_classification", Annotation(0), Annotation(0, attributes={"note": 1}), False),
+    ],
+)
+def test_what_a_label_of_the_task_has_decides(
+    tmp_path: Path, task_type: str, before: Annotation, after: Annotation, relabelled: bool
+) -> None:
+    made = [
+        make_version(tmp_path / name, [Shot("a.jpg", "train", picture(1), [label])], task_type=task_type)
+        for name, label in (("before", before), ("after", after))
+    ]
+    with Index(made[0].index) as old, Index(made[1].index) as new:
+        assert compare_images(old, new).relabelled.count == relabelled
+
+
 def test_images_are_relabelled_if_their_class_is_renamed(tmp_path: Path) -> None:
     found = _compare(tmp_path, shots(3), shots(3), classes=("nought", "one"))
     assert [change.path for change in found.relabelled.first] == ["images/train/0000.jpg", "images/val/0002.jpg"]
