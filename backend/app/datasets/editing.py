@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.datasets.classes import renumber
+from app.datasets.classes import renumber, sort_used
 from app.datasets.draft import Draft
 from app.datasets.duplicates import leave_out_known
 from app.datasets.findings import Finding
@@ -47,6 +47,8 @@ def join(draft: Draft, path: Path) -> None:
     renumber(draft, names, {number: names.index(name) for number, name in enumerate(added)})
     load_parent(draft, path)
     leave_out_known(draft)
+    if draft.task_type is TaskType.IMAGE_CLASSIFICATION:
+        sort_used(draft)
 
 
 def apply(draft: Draft, edit: Edit) -> None:

@@ -59,7 +59,7 @@ class _Taken:
     def take(self, folder: str, name: str) -> bool:
         """False if it is not free."""
         path = fold(f"{folder}/{name}")
-        paths = [path] if self._by_class else [path, str(PurePosixPath(path).with_suffix(".txt"))]
+        paths = [path] if self._by_class else [path, f"{path.rpartition('.')[0]}.txt"]
         if any(self._is_file(used) is not None for used in paths) or self.is_below_file(folder, name):
             return False
         rows = [*((used, 1) for used in dict.fromkeys(paths)), *((used, 0) for used in _folders(path))]
@@ -105,7 +105,9 @@ def _without_images_folder(name: str) -> str:
 
 
 def _folders(path: str) -> list[str]:
-    return [str(parent) for parent in PurePosixPath(path).parents][:-1]
+    """The folders of a path, but for the two of its split and kind or class."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:depth]) for depth in range(3, len(parts) + 1)]
 
 
 _KNOWN = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes) | {".jpe", ".jfif", ".gif", ".svg"}

@@ -142,6 +142,17 @@ def test_upload_joins_with_its_classes_matched_by_name(parent: Imported) -> None
     assert {name: data for name, data in parent.files.items() if name != "data.yaml"}.items() <= added.files.items()
 
 
+def test_new_folder_takes_its_place_among_the_others(classified: Imported) -> None:
+    bears = {
+        f"{name}/{number}.png": picture(60 + number, ".png", (12, 12)) for name in ("bear",) for number in range(4)
+    }
+    dogs: Files = {f"dog/{number}.png": picture(70 + number, ".png", (12, 12)) for number in range(2)}
+    added = add(classified, {**bears, **dogs})
+    assert added.packed.classes == ["bear", "cat", "dog"]
+    assert added.packed.counts["classes"] == {"bear": 4, "cat": 4, "dog": 6}
+    assert all(data == added.files[name] for name, data in classified.files.items())
+
+
 def test_numbers_are_those_of_the_version_if_the_upload_names_no_classes(parent: Imported) -> None:
     added = add(parent, {"images/d.jpg": picture(30), "labels/d.txt": LINES[2]})
     assert added.packed.classes == ["cat", "dog"]
