@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
 from app.datasets.work import Edit, Report, SplitPlan
 from app.schemas.common import Request, Shape, Text
@@ -145,7 +145,7 @@ class Import(Shape):
     model_config = ConfigDict(json_schema_extra={"examples": [IMPORT]})
 
     id: int
-    name: str = Field(validation_alias="dataset_name", serialization_alias="name")
+    name: str = Field(validation_alias=AliasChoices("dataset_name", "name"))
     status: ImportStatus
     received: int = Field(description="bytes, safe on the disk")
     size: int | None

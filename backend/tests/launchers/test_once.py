@@ -102,3 +102,32 @@ def test_one_at_a_time(launcher: SubprocessLauncher, tmp_path: Path) -> None:
 def test_needs_the_standard_library_alone() -> None:
     done = subprocess.run([*PYTHON, "app.launchers.once", "--help"], cwd=BACKEND, env={}, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_long_program_runs_beside_the_short_ones(launcher: SubprocessLauncher, tmp_path: Path) -> None:
+    ends, done = threading.Event(), []
+    variables, command = environment.allowed(os.environ), [sys.executable, "-c", WAIT]
+    long = threading.Thread(
+        target=lambda: done.append(launcher.run_until(command, tmp_path, variables, tmp_path, ends.is_set))
+    )
+    long.start()
+    until((tmp_path / "pids").exists)
+    (tmp_path / "short").mkdir()
+    assert run(launcher, tmp_path / "short", "print()", timeout=20).exit_code == 0
+    assert not done
+    ends.set()
+    long.join(30)
+    assert [run.exit_code for run in done] == [None]
+    assert all(gone(pid)() for pid in pids(tmp_path))
+
+
+def test_long_program_is_ended_if_nobody_can_say_whether_to_stop(launcher: SubprocessLauncher, tmp_path: Path) -> None:
+    def confused() -> bool:
+        if (tmp_path / "pids").exists():
+            raise RuntimeError("confused")
+        return False
+
+    variables = environment.allowed(os.environ)
+    with pytest.raises(RuntimeError, match="confused"):
+        launcher.run_until([sys.executable, "-c", WAIT], tmp_path, variables, tmp_path, confused)
+    assert all(gone(pid)() for pid in pids(tmp_path))
