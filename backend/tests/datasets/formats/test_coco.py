@@ -1,6 +1,8 @@
 """What becomes of an upload in COCO."""
 
 import json
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -408,6 +410,32 @@ def test_keypoints_are_malformed_if_they_are_no_triples(read: Read, points: obje
 )
 def test_the_mirror_is_known_if_names_say_left_and_right(names: list[str], flip: tuple[int, ...] | None) -> None:
     assert flip_of(names) == flip
+
+
+# large files
+
+
+class Endless(Upload):
+    """The same annotation over and over, 90 MB, never all of it in memory."""
+
+    LABELS = 12_000
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        block = (json.dumps(label(segmentation=[TRIANGLE * 200])) + ",").encode() * 100
+        yield b'{"annotations": ['
+        yield from (block for _ in range(self.LABELS // 100 - 1))
+        yield block[:-1] + b"], " + coco().encode()[1:].replace(b'"annotations"', b'"others"')
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_if_the_file_is_large(read: Read) -> None:
+    upload = Endless({"a.jpg": b"", "l.json": coco()})
+    tracemalloc.start()
+    found = read(upload, task_type=DETECTION)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.boxes) == 1  # all but the first are copies
+    assert peak < 48 * 2**20
 
 
 # images that do not lie upright

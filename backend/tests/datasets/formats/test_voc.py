@@ -242,6 +242,15 @@ def test_a_stated_size_counts_as_none_if_it_is_zero(read: Read) -> None:
     assert read({"a.jpg": b"", "a.xml": voc_file(voc_object(), size=(0, 0))}).codes == []
 
 
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (0, 0)])
+def test_labels_are_turned_if_the_stated_size_is_that_of_the_raw_image(size: tuple[int, int]) -> None:
+    draft = Draft(Path(":memory:"))
+    draft.add_image(SourceImage(0, "a.jpg", "0" * 64, "JPEG", 480, 640, 6))  # 640 by 480, shown with its left side up
+    FORMAT.read(Upload({"a.jpg": b"", "a.xml": voc_file(voc_object(corners=(1, 1, 48, 64)), size=size)}), draft, Wish())
+    (box,) = draft.connection.execute("SELECT x1, y1, x2, y2 FROM annotations").fetchall()
+    assert box == pytest.approx((1 - 64 / 480, 0, 1, 48 / 640) if size == (640, 480) else (0, 0, 48 / 480, 64 / 640))
+
+
 def test_a_file_is_ignored_if_it_is_xml_of_something_else(read: Read) -> None:
     found = read({"a.jpg": b"", "a.xml": ONE, "pom.xml": "<project><object><name>x</name></object></project>"})
     assert found.finding("FILE_IGNORED")[0] == "pom.xml"
