@@ -21,7 +21,7 @@ from app.errors import AppError, ImportFailed
 from app.launchers import environment
 from app.launchers.base import CompletedRun, Launcher
 from app.models import Import
-from app.services.datasets import folders, imports, publish, sources
+from app.services.datasets import folders, imports, publish, sources, versions
 from app.services.datasets.publish import Made
 from app.services.datasets.watching import Cancelled, Ending, ProcessWatch, Stalled, Watch
 from app.services.ownership import Ownership
@@ -117,6 +117,7 @@ def _outcome(tools: Tools, row: Import, folder: Path, watch: Watch) -> Outcome:
     request = Request.model_validate(row.request).model_copy(update=limits)
     fetched = partial(watch.tell, "fetch")
     watch.patiently(partial(sources.fetch, tools.storage, row, folder, settings.max_dataset_bytes, fetched))
+    watch.patiently(partial(_fetch_index, tools, row, folder, fetched))
     (folder / "request.json").write_text(request.model_dump_json(), encoding="utf-8")
     (folder / "tmp").mkdir(mode=0o700)
     asked = ProcessWatch(watch, folder / "progress.json", settings.import_stall_seconds)
@@ -125,6 +126,16 @@ def _outcome(tools: Tools, row: Import, folder: Path, watch: Watch) -> Outcome:
     if run.exit_code is None:
         _raise(asked.reason, settings)
     return _read(folder / "outcome.json") or _explain(run, folder, settings)
+
+
+def _fetch_index(tools: Tools, row: Import, folder: Path, fetched: sources.Fetched) -> None:
+    """Images without splits stay where the newest version of the name has them; a parent is there already."""
+    if row.parent_version is not None:
+        return
+    with tools.database.read_session() as session:
+        key = versions.newest_index(session, row.dataset_name)
+    if key is not None:
+        sources.fetch_index(tools.storage, key, folder, fetched)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -53,6 +53,12 @@ def fetch(storage: Storage, row: Import, folder: Path, max_bytes: int, fetched: 
             _copy(storage.stream(key), folder / target, storage.size(key) or 0, fetched)
 
 
+def fetch_index(storage: Storage, key: str, folder: Path, fetched: Fetched) -> None:
+    """The index of the version before, for the splits that it has; nothing if it is gone by now."""
+    if (size := storage.size(key)) is not None:
+        _copy(storage.stream(key), folder / "parent.sqlite", size, fetched)
+
+
 def _spool(storage: Storage, prefix: str, target: Path, max_bytes: int, fetched: Fetched) -> None:
     """The objects of a folder as one stored zip, named as they are below it."""
     found = _listed(storage, prefix, max_bytes)

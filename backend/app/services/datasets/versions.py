@@ -56,6 +56,14 @@ def find_version(session: Session, reference: str, number: int) -> DatasetVersio
     raise NotFound(f"dataset {dataset.name!r} has no version {number}{deleted}")
 
 
+def newest_index(session: Session, name: str) -> str | None:
+    """The storage key of the newest index that the dataset of this name has, if there are both."""
+    query = select(DatasetVersion.dataset_id, DatasetVersion.version).join(Dataset).where(_is_called(name))
+    kept = Dataset.deleted_at.is_(None), DatasetVersion.deleted_at.is_(None), DatasetVersion.index_sha256.is_not(None)
+    found = session.execute(query.where(*kept).order_by(DatasetVersion.version.desc()).limit(1)).one_or_none()
+    return f"datasets/{found.dataset_id}/{found.version}/index.sqlite" if found else None
+
+
 def list_datasets(
     session: Session, *, cursor: str | None, limit: int, deleted: bool = False
 ) -> tuple[list[Dataset], str | None]:
