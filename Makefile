@@ -6,8 +6,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-PARTS := backend client samples testing tracking trainer-ultralytics
-CHECKED := backend client samples testing trainer-ultralytics
+PARTS := backend client oracles samples testing tracking trainer-ultralytics
+CHECKED := backend client oracles samples testing trainer-ultralytics
 TRAINERS := $(wildcard trainer-*)
 environment = $(1:%=%/.venv/.ready)
 
@@ -74,6 +74,8 @@ test-slow-%: $$(call environment,$$* testing)
 	@echo "$*: slow tests" && cd $* && { .venv/bin/python -m pytest -m slow || [ $$? -eq 5 ]; }
 
 test-client test-slow-client: $(call environment,backend samples tracking) # its tests start the real ones
+
+test-oracles test-slow-oracles: $(call environment,backend trainer-ultralytics) # what they are compared with
 
 test-e2e: $(call environment,$(PARTS))
 	@echo "e2e: tests" && cd e2e && ../testing/.venv/bin/python -m pytest -m 'not slow'
