@@ -8,7 +8,7 @@ An outline goes midway between pixels that belong and pixels that do not, so its
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import contourpy
 import numpy as np
@@ -104,7 +104,9 @@ def _traced(starts: NDArray[np.int64], stops: NDArray[np.int64], height: int) ->
     columns = np.cumsum(changes[:-1], dtype=np.int8).reshape(right - left + 1, height)
     grid = np.zeros((bottom - top + 3, right - left + 3))
     grid[1:-1, 1:-1] = columns[:, top : bottom + 1].T
-    return _sorted(contourpy.contour_generator(z=grid, name="serial").lines(0.5), np.array([left - 0.5, top - 0.5]))
+    tracer = contourpy.contour_generator(z=grid, name="serial", line_type=contourpy.LineType.Separate)
+    lines = cast("list[_Points]", tracer.lines(0.5))
+    return _sorted(lines, np.array([left - 0.5, top - 0.5]))
 
 
 def _sorted(lines: Sequence[_Points], origin: _Points) -> Outlines:
