@@ -1,7 +1,7 @@
 """A version made from another: its images and labels changed, or joined by those of an upload."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from app.datasets.duplicates import leave_out_known
 from app.datasets.findings import Finding
 from app.datasets.formats.class_names import name_problem
 from app.datasets.index import Index
+from app.datasets.names import fold
 from app.datasets.work import Edit
 from app.errors import Invalid
 from app.words import TaskType
@@ -44,6 +45,10 @@ def join(draft: Draft, path: Path) -> None:
         draft.find(Finding("CLASS_NUMBERS_TAKEN", message))
         added = before[: len(added)]
     names = [*before, *(name for name in added if name not in before)]
+    for name, other in _alike(names):
+        code = "CLASS_NAME_INVALID" if draft.task_type is TaskType.IMAGE_CLASSIFICATION else "CLASS_NAMES_ALIKE"
+        message = f"class {name!r} of the upload differs from {other!r} by case or form alone"
+        draft.find(Finding(code, message, value=name))
     renumber(draft, names, {number: names.index(name) for number, name in enumerate(added)})
     load_parent(draft, path)
     leave_out_known(draft)
@@ -113,7 +118,18 @@ def _renamed(draft: Draft, edit: Edit, problems: list[dict[str, Any]]) -> tuple[
         if name not in renamed:
             problems.append(_problem("remove_classes", name, "is no class of the version"))
     names = [name for name in dict.fromkeys(renamed) if name not in edit.remove_classes]
+    for name, other in _alike(names) if is_folder else ():
+        problems.append(_problem("rename_classes", name, f"differs from {other!r} by case or form alone"))
     return names, _numbers(renamed, names)
+
+
+def _alike(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names with an earlier one that a disk may not tell apart."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(fold(name), name)
+        if other != name:
+            yield name, other
 
 
 def _numbers(renamed: Sequence[str], names: Sequence[str]) -> dict[int, int | None]:

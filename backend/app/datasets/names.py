@@ -84,6 +84,8 @@ class _Taken:
 
 
 def _store(draft: Draft, image_id: int, folder: str, name: str) -> None:
+    if not {"", ".", ".."}.isdisjoint(f"{folder}/{name}".split("/")) or "\\" in name:
+        raise ValueError(f"a reader named an image {name!r}")  # readers take names of the archive, which are checked
     values = (name, f"{folder}/{name}", image_id)
     draft.connection.execute("UPDATE images SET name = ?, path = ? WHERE id = ?", values)
 

@@ -12,7 +12,7 @@ from app.datasets.canonical import write
 from app.datasets.checks import check, tidy
 from app.datasets.draft import Draft
 from app.datasets.duplicates import check_duplicates
-from app.datasets.findings import Severity
+from app.datasets.findings import Finding, Severity
 from app.datasets.formats.recognise import NotRecognised, recognise
 from app.datasets.index import Index
 from app.datasets.indexing import write_index
@@ -108,6 +108,8 @@ class _Import:
         tracked = Tracked(archive, draft, self._progress)
         known.read(tracked, draft, wish)
         if draft.get("task_type") is None:
+            if not draft.count(Severity.ERROR):
+                draft.find(Finding("FORMAT_UNKNOWN", f"nothing in the upload can be read as {known.title}"))
             return False
         unread = tracked.unread()
         self._ignored = archive.ignored + len(unread)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.datasets.imports import LINES, Files, Imported, folders, make, yolo, yolo_splits
+from app.words import TaskType
+from tests.datasets.imports import LINES, Files, Imported, files_of, folders, make, yolo, yolo_splits
 from tests.datasets.versioned import picture
 
 
@@ -185,6 +186,28 @@ def test_name_of_the_version_stays_if_a_new_image_has_it_too(parent: Imported) -
     added = add(parent, new)
     assert {"images/train/a.jpg", "images/train/A-2.jpg"} <= added.files.keys()
     assert added.files["images/train/a.jpg"] == parent.files["images/train/a.jpg"]
+
+
+def test_folders_cannot_be_alike(classified: Imported) -> None:
+    edited = edit(classified, rename_classes={"dog": "Cat"})
+    assert [field["value"] for field in edited.outcome.details["fields"]] == ["Cat"]
+    names = ("Cat/1", "Cat/2", "dog/8", "dog/9")
+    added = add(classified, {f"{name}.png": picture(60 + int(name[-1]), ".png", (12, 12)) for name in names})
+    assert added.outcome.status == "refused" and added.codes["CLASS_NAME_INVALID"] == 1
+
+
+def test_classes_that_are_alike_are_told(parent: Imported) -> None:
+    added = add(parent, {"data.yaml": "names: [Cat]", "images/d.jpg": picture(30), "labels/d.txt": LINES[0]})
+    assert added.packed.classes == ["cat", "dog", "Cat"]
+    assert added.codes["CLASS_NAMES_ALIKE"] == 1
+
+
+def test_poses_with_other_keypoints_cannot_join(tmp_path: Path) -> None:
+    parent = make(tmp_path / "parent", files_of(TaskType.POSE_ESTIMATION))
+    lines = "0 0.5 0.5 0.2 0.2 0.5 0.5 2\n"
+    other: Files = {"data.yaml": "names: [cat]\nkpt_shape: [1, 3]", "images/d.jpg": picture(30), "labels/d.txt": lines}
+    added = add(parent, other)
+    assert (added.outcome.status, added.codes["KEYPOINTS_DISAGREE"]) == ("refused", 1)
 
 
 def test_upload_of_another_task_cannot_join(parent: Imported) -> None:
