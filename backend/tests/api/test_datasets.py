@@ -12,7 +12,9 @@ from app.main import create_app
 from app.settings import Settings
 from app.words import TaskType
 from tests.conftest import ACCESS_TOKEN
+from tests.tmpfs import small_tmpfs
 from tests.uploads import files_of, yolo_files, zipped
+from tests.waiting import until
 
 URL = "/api/v1/datasets"
 
@@ -121,3 +123,39 @@ def test_upload_needs_the_access_token(client: TestClient, archive: bytes, platf
 def test_name_in_another_language_works_in_the_address(client: TestClient, archive: bytes) -> None:
     assert _post(client, archive, "숫자").status_code == 201
     assert client.get(f"{URL}/숫자").json()["name"] == "숫자"
+
+
+def test_told_to_come_back_if_the_storage_is_away_and_the_import_goes_on_alone(
+    client: TestClient, archive: bytes, platform: Platform
+) -> None:
+    in_the_way = platform.settings.storage_folder / platform.settings.storage_bucket / "datasets"
+    in_the_way.write_text("not a folder")
+    answer = _post(client, archive)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (503, "STORAGE_UNAVAILABLE"), answer.text
+    assert "goes on by itself" in error["message"] and int(answer.headers["Retry-After"]) > 0
+    in_the_way.unlink()
+    url = f"/api/v1/imports/{error['details']['import']}"
+    until(lambda: client.get(url).json()["status"] == "accepted")
+    assert _post(client, archive).status_code == 200
+
+
+def test_told_that_the_disk_is_full(client: TestClient, platform: Platform) -> None:
+    with small_tmpfs(platform.settings.data_dir / "uploads", "1m") as uploads:
+        answer = _post(client, iter([bytes(2**20)] * 3))
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (503, "DISK_FULL"), answer.text
+        assert "make room" in error["message"]
+        assert list(uploads.iterdir()) == []
+    assert client.get("/api/v1/imports").json()["items"] == []
+
+
+def test_task_and_format_may_be_left_out_or_named(client: TestClient, archive: bytes) -> None:
+    def post(**query: str) -> Any:
+        return client.post(URL, params={"name": "digits"} | query, content=archive)
+
+    assert post().json()["task_type"] == "object_detection"
+    assert post(format="yolo", task_type="object_detection").status_code == 200
+    assert post(task_type="pose_estimation").status_code == 409
+    assert post(format="coco").status_code == post(format="klingon").status_code == 422
+    assert post(frmat="yolo").json()["error"]["details"]["fields"][0]["field"] == "frmat"
