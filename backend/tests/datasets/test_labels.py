@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from app.datasets.annotations import Annotation
+from app.datasets.annotations import Annotation, Box
+from app.datasets.draft import Draft
 from app.datasets.labels import label_text
 from app.words import TaskType
 from tests.datasets.drafts import add, draft_of
@@ -53,12 +54,20 @@ def test_numbers_have_eight_significant_digits() -> None:
 
 def test_line_that_is_read_back_gives_the_same_line() -> None:
     draw = random.Random(0)
-    for _ in range(3000):
-        x1, x2 = sorted((draw.choice([0.0, draw.random()]), draw.choice([1.0, draw.random()])))
-        y1, y2 = sorted((draw.choice([0.0, draw.random()]), draw.choice([1.0, draw.random()])))
-        line = text(TaskType.OBJECT_DETECTION, Annotation(0, (x1, y1, x2, y2)))
-        x, y, width, height = (float(word) for word in line.split()[1:])
-        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        assert all(-1e-9 < value < 1 + 1e-9 for value in box), line
-        clipped = tuple(min(max(value, 0.0), 1.0) for value in box)
-        assert text(TaskType.OBJECT_DETECTION, Annotation(0, clipped)) == line  # type: ignore[arg-type]
+    with draft_of() as draft:
+        image_id = add(draft, "a.jpg", classes=[])
+        for _ in range(3000):
+            x1, x2 = sorted((draw.choice([0.0, draw.random()]), draw.choice([1.0, draw.random()])))
+            y1, y2 = sorted((draw.choice([0.0, draw.random()]), draw.choice([1.0, draw.random()])))
+            line = _replaced(draft, image_id, (x1, y1, x2, y2))
+            x, y, width, height = (float(word) for word in line.split()[1:])
+            box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            assert all(-1e-9 < value < 1 + 1e-9 for value in box), line
+            left, top, right, bottom = (min(max(value, 0.0), 1.0) for value in box)
+            assert _replaced(draft, image_id, (left, top, right, bottom)) == line
+
+
+def _replaced(draft: Draft, image_id: int, box: Box) -> str:
+    draft.connection.execute("DELETE FROM annotations")
+    draft.annotate(image_id, Annotation(0, box))
+    return label_text(draft.connection, image_id, draft.task_type)
