@@ -64,6 +64,20 @@ def trainer_class(task_type: str) -> Any:
     return type(base.__name__, (base,), {"validate": validate})
 
 
+def reseed(trainer: Any) -> None:
+    """Random numbers for a resumed training, before its first batch: by its seed, and others than its first epochs had.
+
+    Ultralytics seeds every start alike. After each resume the images would come again in the order of the first epoch,
+    with the same augmentations.
+    """
+    from ultralytics.utils.torch_utils import init_seeds
+
+    seed = (trainer.args.seed + 7919 * trainer.start_epoch) % 2**32
+    init_seeds(seed, deterministic=trainer.args.deterministic)
+    trainer.train_loader.generator.manual_seed(seed)
+    trainer.train_loader.reset()
+
+
 def default_callbacks() -> Any:
     """Ultralytics' own callbacks, a fresh dict of lists by name."""
     from ultralytics.utils.callbacks import get_default_callbacks

@@ -79,6 +79,7 @@ class Hooks:
         trainer.validator.args.plots = False  # the last epoch's would be drawn again, for the best model
         if self._point:
             trainer.best_fitness = self._point.best_fitness
+            framework.reseed(trainer)
         hardware = {**framework.hardware(trainer.device), "workers": trainer.train_loader.num_workers}
         self._reporter.emit("run", versions=framework.versions(), hardware=hardware)
         if trainer.device.type in ("cpu", "mps") and self._config.workers:

@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # those 
 
 SEED, SEEDS = 7, (1, 2, 3, 4)
 HYPERPARAMETERS = {"optimizer": "AdamW", "warmup_epochs": 1, "cos_lr": True, "erasing": 0, "scale": 0}
-ACCUMULATE = {"nbs": 4}  # a step of the optimizer every second batch
 STOPS = (kill, ask_to_stop, interrupt)
 
 
@@ -29,11 +28,12 @@ class Task:
     splits: dict[str, int]
     metric: str
     resolution: float  # how much of the metric one image more or less can make
+    nbs: int  # with batches of 2: a step of the optimizer every batch, or every second one
 
 
 TASKS = (
-    Task("object_detection", 8, {"train": 8, "val": 4}, "val/box_loss", 0.0),
-    Task("image_classification", 12, {"train": 16, "val": 8}, "top1", 1 / 8),
+    Task("object_detection", 8, {"train": 8, "val": 4}, "val/box_loss", 0.0, nbs=2),
+    Task("image_classification", 12, {"train": 16, "val": 8}, "top1", 1 / 8, nbs=4),
 )
 
 
@@ -69,7 +69,7 @@ def environment(folder: Path, task: Task, attempt: int, seed: int, **changes: st
         LEARNING_RATE="0.002",
         SAVE_PERIOD="1",
         SEED=str(seed),
-        HYPERPARAMETERS=json.dumps(HYPERPARAMETERS | ACCUMULATE),
+        HYPERPARAMETERS=json.dumps(HYPERPARAMETERS | {"nbs": task.nbs}),
         **changes,
     )
 

@@ -4,8 +4,10 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import framework
 import pytest
 import torch
 from tinysets import CLASSES, store_dataset
@@ -126,3 +128,17 @@ def test_last_becomes_best_if_the_better_one_was_not_stored_in_time(finished_aga
     ended, last = finished_again
     first = next(event for event in ended.of_type("checkpoint") if event["kind"] == "best")
     assert (first["epoch"], first["sha256"]) == (1, last["sha256"])
+
+
+def test_images_come_in_an_order_of_their_own_if_training_is_resumed(finished: Training) -> None:
+    """Else each attempt would show the first epoch's order and augmentations again."""
+    from ultralytics.data.build import build_dataloader
+
+    def order(start_epoch: int) -> list[int]:
+        loader = build_dataloader(range(50), batch=5, workers=0, shuffle=True)
+        arguments = SimpleNamespace(seed=5, deterministic=True)
+        framework.reseed(SimpleNamespace(args=arguments, start_epoch=start_epoch, train_loader=loader))
+        return [int(number) for batch in loader for number in batch]
+
+    assert order(3) == order(3) != order(4)
+    assert sorted(order(3)) == list(range(50))
