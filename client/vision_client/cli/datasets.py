@@ -150,7 +150,8 @@ def delete(dataset: VersionArgument, yes: YesOption = False, as_json: JsonOption
     if as_json:
         emit({"deleted": found.id, "version": number})
     else:
-        say(f"Deleted {what}. `vision dataset restore {found.id}` brings it back, `purge` frees its storage.")
+        name = f"{found.id}@{number}" if number else found.id
+        say(f"Deleted {what}. `vision dataset restore {name}` brings it back, `purge` frees its storage.")
 
 
 @app.command()

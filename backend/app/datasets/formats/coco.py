@@ -180,7 +180,8 @@ class _Reader:
                 self._find("LABEL_MALFORMED", str(refused), element, listed.image.id)
                 return
             if add(self.draft, listed.image, parsed.annotation, self._place(element)):
-                for code, message in parsed.notes:
+                crowd = [("CROWD_SET_ASIDE", "a crowd region: in the index, not in the labels")]
+                for code, message in [*parsed.notes, *(crowd if parsed.annotation.crowd else [])]:
                     self._find(code, message, element, listed.image.id)
 
     def tell_lost(self) -> None:

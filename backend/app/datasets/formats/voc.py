@@ -56,7 +56,8 @@ def read(archive: Archive, draft: Draft, wish: Wish) -> None:
     names = sorted(seen.names)
     draft.set_classes(accepted_names(names, None, draft.find, folders=False))
     if seen.from_zero:
-        message = f"{seen.edges[0]} boxes begin at 0, {seen.edges[1]} at 1: corners were taken as counting from 0"
+        edges = f"{seen.edges[0]} left and upper edges of boxes are at 0, {seen.edges[1]} at 1"
+        message = f"{edges}: corners were taken as counting from 0"
         draft.find(Finding("BOX_CONVENTION", message))
     reader = _Reader(draft, images, {name: class_id for class_id, name in enumerate(names)}, seen.from_zero)
     for xml in _xmls(archive):

@@ -341,6 +341,7 @@ def test_a_crowd_is_set_aside_if_iscrowd_says_so(read: Read) -> None:
     found = read(one(label(segmentation=[TRIANGLE]), label(category=2, iscrowd=1, segmentation=mask)))
     assert found.rows("SELECT crowd FROM annotations ORDER BY id") == [(0,), (1,)]
     assert len(found.json("polygons")[1]) == 1
+    assert found.codes == ["CROWD_SET_ASIDE"]
 
 
 def test_holes_are_told_if_an_outline_fills_them(read: Read) -> None:
