@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,20 @@ def quiet(settings: Settings) -> Iterator[TestClient]:
     """A platform that leaves imports in the queue."""
     app = create_app(settings, reconciling=False, importing=False)
     with TestClient(app, headers={"Authorization": f"Bearer {ACCESS_TOKEN}"}) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def still(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A platform of all tests that are refused, with the dataset `digits`, whose version has no index."""
+    folder = tmp_path_factory.mktemp("still")
+    shutil.copy(sqlite_template, folder / "vision.sqlite")
+    values: dict[str, Any] = {"_env_file": None, "data_dir": folder / "var", "access_token": ACCESS_TOKEN}
+    settings = Settings(**values, database_url=f"sqlite:///{folder / 'vision.sqlite'}", slots="cpu:1")
+    app = create_app(settings, reconciling=False, importing=False)
+    with TestClient(app, headers={"Authorization": f"Bearer {ACCESS_TOKEN}"}) as client:
+        with platform_of(client).database.write_session() as session:
+            factories.dataset(session, name="digits")
         yield client
 
 
@@ -155,20 +171,20 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 
 @pytest.mark.parametrize(("body", "status", "field"), REFUSED, ids=str)
 def test_import_is_refused_before_anything_is_made(
-    quiet: TestClient, body: dict[str, Any], status: int, field: str
+    still: TestClient, body: dict[str, Any], status: int, field: str
 ) -> None:
-    answer = quiet.post(URL, content=json.dumps(body), headers={"Content-Type": "application/json"})
+    answer = still.post(URL, content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
     if field:
         assert field in [problem["field"] for problem in answer.json()["error"]["details"]["fields"]]
-    assert quiet.get(URL).json()["items"] == []
-    assert list(folders.uploads(platform_of(quiet).settings.data_dir).glob("*")) == []
+    assert still.get(URL).json()["items"] == []
+    assert list(folders.uploads(platform_of(still).settings.data_dir).glob("*")) == []
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 @pytest.mark.parametrize(("number", "status"), [("1", 404), ("0", 422), ("x", 422), (str(2**64), 422)])
-def test_nothing_is_found_if_there_is_no_such_import(quiet: TestClient, method: str, number: str, status: int) -> None:
-    assert quiet.request(method, f"{URL}/{number}", headers={"Upload-Offset": "0"}).status_code == status
+def test_nothing_is_found_if_there_is_no_such_import(still: TestClient, method: str, number: str, status: int) -> None:
+    assert still.request(method, f"{URL}/{number}", headers={"Upload-Offset": "0"}).status_code == status
 
 
 def test_every_request_needs_the_access_token(quiet: TestClient) -> None:
@@ -277,9 +293,7 @@ EDITS: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("body", "status"), EDITS, ids=str)
-def test_change_is_refused_if_it_cannot_be_made(quiet: TestClient, body: dict[str, Any], status: int) -> None:
-    with platform_of(quiet).database.write_session() as session:
-        dataset_id = factories.dataset(session, name="digits").id
-    assert quiet.post("/api/v1/datasets/digits/versions", json=body).status_code == status
-    assert quiet.post("/api/v1/datasets/nothing/versions", json=body).status_code in (404, 422)
-    assert quiet.get(URL).json()["items"] == [] and dataset_id
+def test_change_is_refused_if_it_cannot_be_made(still: TestClient, body: dict[str, Any], status: int) -> None:
+    assert still.post("/api/v1/datasets/digits/versions", json=body).status_code == status
+    assert still.post("/api/v1/datasets/nothing/versions", json=body).status_code in (404, 422)
+    assert still.get(URL).json()["items"] == []

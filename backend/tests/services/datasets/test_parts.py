@@ -157,7 +157,7 @@ def test_nothing_of_a_part_counts_if_it_is_too_large(
     import_id = local.begin(**fields)
     local.send(import_id, 0, b"1")
     with pytest.raises(TooLarge, match=reason):
-        local.send(import_id, 1, *[b"2"] * (sent - 1), b"3", announced=announced)
+        local.send(import_id, 1, b"2" * (sent // 2), b"3" * (sent - sent // 2), announced=announced)
     assert (local.row(import_id).received, local.bytes(import_id)) == (1, b"1")
 
 
