@@ -103,7 +103,7 @@ def _inspect(archive: Archive, name: str) -> _Found:
             data = _read(archive, name)
             return name, hashlib.sha256(data).hexdigest(), inspect(name, data)
     except Invalid as error:
-        return name, "", Finding("IMAGE_UNREADABLE", f"damaged in the archive: {error.message}", name)
+        return name, "", Finding("IMAGE_UNREADABLE", error.message, name)
 
 
 def _read(archive: Archive, name: str) -> bytes:

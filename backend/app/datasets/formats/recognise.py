@@ -47,7 +47,7 @@ def _named(wish: Wish, candidates: list[Format], formats: tuple[Format, ...]) ->
 def _unknown(archive: Archive, formats: tuple[Format, ...]) -> str:
     titles = ", ".join(known.title for known in formats)
     shown = ", ".join(list(archive.files)[:NAMES_SHOWN]) or "no files"
-    return f"the upload is none of {titles}; it has {len(archive.files)} files, first of them: {shown}"
+    return f"the upload is none of {titles}; files in it: {len(archive.files)}, first of them: {shown}"
 
 
 def _ambiguous(best: list[tuple[Clues, Format]]) -> str:
