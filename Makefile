@@ -6,8 +6,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-PARTS := backend client oracles samples testing tracking trainer-ultralytics
-CHECKED := backend client oracles samples testing trainer-ultralytics
+PARTS := backend client oracles samples testing tracking trainer-timm trainer-ultralytics
+CHECKED := backend client oracles samples testing trainer-timm trainer-ultralytics
 TRAINERS := $(wildcard trainer-*)
 environment = $(1:%=%/.venv/.ready)
 
@@ -56,7 +56,7 @@ sample: $(call environment,samples) ## write the sample dataset into var/storage
 	@samples/.venv/bin/python -m digits --storage var/storage/terminal --dataset-id digits >/dev/null
 	@echo "The dataset digits is in var/storage/terminal. Now try: trainer-ultralytics/README.md, From a terminal"
 
-sync-utils: ## copy trainer-ultralytics/utils.py to every other trainer
+sync-utils: ## copy what trainers share from trainer-ultralytics to every other trainer
 	@scripts/sync-utils
 
 lock: .tools/python ## lock the dependencies of every part anew (ARGS="--upgrade")
