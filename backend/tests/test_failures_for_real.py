@@ -19,6 +19,7 @@ from tests.tmpfs import small_tmpfs
 
 HERE, VERDICTS = "backend/tests/test_failures_for_real.py", "backend/tests/outages/test_verdicts.py"
 TRAINER = "trainer-ultralytics/tests/test_train_failures.py"
+RESUMING = "trainer-ultralytics/tests/test_train_resuming.py"
 PROOFS = {
     "BAD_CONFIGURATION": (HERE, "test_ending_has_its_code"),
     "DATASET_MISSING": (TRAINER, "test_dataset_missing_if_it_is_not_there"),
@@ -26,7 +27,7 @@ PROOFS = {
     "DATASET_INVALID": (TRAINER, "test_dataset_invalid_if_images_cannot_be_read"),
     "WEIGHTS_MISSING": (TRAINER, "test_weights_missing_if_neither_storage_nor_hub_has_them"),
     "CHECKPOINT_MISSING": (TRAINER, "test_checkpoint_missing_if_it_is_not_there"),
-    "RESUME_INVALID": ("trainer-ultralytics/tests/test_train_resuming.py", "test_refused_if_the_checkpoint_is_stripped"),
+    "RESUME_INVALID": (RESUMING, "test_refused_if_the_checkpoint_is_stripped"),
     "STORAGE_ERROR": ("trainer-ultralytics/tests/test_utils_storage.py", "test_the_error_is_clear_if_the_outage_lasts"),
     "DISK_FULL": (HERE, "test_disk_full_if_the_trainers_disk_is"),
     "OUT_OF_MEMORY": (HERE, "test_out_of_memory_if_the_kernel_killed_it_for_that"),
