@@ -127,7 +127,7 @@ MakeTracker = Callable[..., tuple[TrainConfig, Tracker]]
 
 
 @pytest.mark.parametrize(
-    "sickness", ["refuses", "hangs", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fails", "forbids"))]
+    "sickness", ["hangs", *(pytest.param(name, marks=pytest.mark.slow) for name in ("refuses", "fails", "forbids"))]
 )
 def test_one_warning_and_no_delay_if_mlflow_is_sick_for_long(make_tracker: MakeTracker, sickness: str) -> None:
     with SICK[sickness]() as port:

@@ -48,6 +48,7 @@ def checkpoint_key(folder: Path, kind: str) -> str:
     return str(json.loads((folder / f"bucket/checkpoints/job-12/{kind}.json").read_text())["key"])
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_losses(finished: Training, folder: Path) -> None:
     assert attempt(folder).losses == finished.losses
 
