@@ -1,7 +1,7 @@
 """Whether the kernel has just killed a process for want of memory. Standard library alone."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,15 +23,19 @@ class MemoryWatch:
     def evidence(self) -> str | None:
         """Which counter rose, in words."""
         for name, count in _oom_counters():
-            before = self._before.get(name, count)
+            before = self._before.get(name, 0)  # of a group that it came to since: all that happened there
             if count > before:
                 return f"{name}: oom_kill rose from {before} to {count}"
         return None
 
 
-def _oom_counters() -> Iterator[tuple[str, int]]:
-    """`oom_kill` of this process's memory cgroup and of the machine."""
-    for path in (*_cgroup_files(), Path("/proc/vmstat")):
+def _oom_counters() -> list[tuple[str, int]]:
+    """`oom_kill` of this process's memory cgroup; where it has none, of the machine, whoever was killed on it."""
+    return list(_counts(_cgroup_files())) or list(_counts([Path("/proc/vmstat")]))
+
+
+def _counts(paths: Iterable[Path]) -> Iterator[tuple[str, int]]:
+    for path in paths:
         with suppress(OSError, ValueError):
             for line in path.read_text(encoding="ascii").splitlines():
                 if line.startswith("oom_kill "):

@@ -261,6 +261,13 @@ def test_no_oom_recorded_if_killed_by_somebody(launcher: SubprocessLauncher, tmp
     assert (seen.signal, seen.oom_killed, seen.killed) == (signal.SIGKILL, False, False)
 
 
+def test_no_oom_recorded_if_the_kernel_killed_a_neighbour(launcher: SubprocessLauncher, tmp_path: Path) -> None:
+    with small_cgroup() as cgroup:
+        launcher.launch(make_spec(tmp_path, "exhaust_memory_elsewhere", cgroup=str(cgroup)))
+        seen = wait_for_end(launcher)
+    assert (seen.signal, seen.oom_killed) == (signal.SIGKILL, False)
+
+
 def test_supervisor_needs_the_standard_library_alone() -> None:
     """-S hides every installed package; the trainer's PYTHON… variables are ignored."""
     done = subprocess.run(

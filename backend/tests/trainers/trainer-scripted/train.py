@@ -217,9 +217,29 @@ def kill_itself(reports: Reports) -> None:
 
 
 def exhaust_memory(reports: Reports) -> None:
-    """Enter the memory cgroup that the test made and take more than it gives."""
+    """Enter the memory cgroup that the test made, with the supervisor, and take more than it gives."""
     reports.send("status", status="running")
-    Path(SCRIPT["cgroup"], "cgroup.procs").write_text(str(os.getpid()))
+    _enter(SCRIPT["cgroup"], os.getppid())
+    _enter(SCRIPT["cgroup"], os.getpid())
+    _hoard()
+
+
+def exhaust_memory_elsewhere(reports: Reports) -> None:
+    """Have a neighbour killed for memory in another cgroup, then end by SIGKILL for another reason."""
+    reports.send("status", status="running")
+    neighbour = os.fork()
+    if neighbour == 0:
+        _enter(SCRIPT["cgroup"], os.getpid())
+        _hoard()
+    os.waitpid(neighbour, 0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _enter(cgroup: str, pid: int) -> None:
+    Path(cgroup, "cgroup.procs").write_text(str(pid))
+
+
+def _hoard() -> NoReturn:
     hoard = []
     while True:
         hoard.append(bytearray(os.urandom(2**20)))
@@ -281,6 +301,7 @@ BEHAVIOURS = {
     "flood": flood,
     "kill_itself": kill_itself,
     "exhaust_memory": exhaust_memory,
+    "exhaust_memory_elsewhere": exhaust_memory_elsewhere,
 }
 
 if __name__ == "__main__":
