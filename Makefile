@@ -19,10 +19,10 @@ help: ## list the targets
 
 ## everyday
 
-demo: $(call environment,backend client trainer-ultralytics samples tracking) ## train a detector and show what it learned (ONCE=1: and stop)
+demo: $(call environment,backend client samples tracking $(TRAINERS)) ## train a detector and show what it learned (ONCE=1: and stop)
 	@client/.venv/bin/python scripts/demo.py $(if $(ONCE),--once)
 
-run: $(call environment,backend client trainer-ultralytics tracking) ## start the platform: backend, trainers, MLflow
+run: $(call environment,backend client tracking $(TRAINERS)) ## start the platform: backend, trainers, MLflow
 	@client/.venv/bin/python scripts/run_platform.py
 
 test: $(CHECKED:%=test-%) test-e2e test-chaos ## run every part's tests, the slow ones left out
