@@ -17,4 +17,4 @@ def test_frameworks_are_listed_with_tasks_models_and_parameters(client: TestClie
 def test_framework_is_not_found_if_nobody_offers_it(client: TestClient) -> None:
     answer = client.get("/api/v1/frameworks/darknet")
     assert answer.status_code == 404
-    assert "known are ultralytics" in answer.json()["error"]["message"]
+    assert "known are timm, ultralytics" in answer.json()["error"]["message"]
