@@ -46,7 +46,7 @@ EXPECTED = {
 }
 
 
-@pytest.mark.slow  # backend/tests/test_reconciler.py has each hand by itself in the fast lane
+@pytest.mark.slow  # the verdict on each hand is in backend/tests/test_verdicts.py, in the fast lane
 def test_job_ends_waits_or_retries_if_stopped_by_different_hands(tmp_path: Path) -> None:
     with world(tmp_path / "world", **QUICK) as platform:
         platform.start()
