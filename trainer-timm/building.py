@@ -6,7 +6,7 @@ from typing import Any
 
 import timm
 import torch
-from catalogue import default_image_size, with_defaults
+from catalogue import default_image_size, load_models, with_defaults
 from checkpoint import FORMAT, Checkpoint
 from timm.data import create_transform, resolve_data_config
 from timm.models import get_pretrained_cfg
@@ -19,9 +19,9 @@ def model_arguments(config: TrainConfig) -> dict[str, Any]:
     """What timm is told beside the name. Models whose layers depend on the input's size are made for it."""
     chosen = with_defaults(config.hyperparameters)
     arguments = {name: chosen[name] for name in DROPS if chosen[name]}
-    first = get_pretrained_cfg(config.model_name)
-    if first and first.fixed_input_size:
-        arguments["img_size"] = config.image_size or default_image_size()
+    first, size = get_pretrained_cfg(config.model_name), config.image_size or default_image_size()
+    if first and first.fixed_input_size and size != first.input_size[-1]:
+        arguments["img_size"] = size
     return arguments
 
 
@@ -43,8 +43,7 @@ def make_model(
     except (TypeError, AssertionError, NotImplementedError) as error:
         named = ", ".join(f"{name}={value}" for name, value in model_arguments(config).items())
         message = f"{config.model_name} cannot be made with {named or 'these parameters'}: {error}"
-        hint = "Choose another IMAGE_SIZE, leave out drop_rate and drop_path_rate, or choose another model."
-        raise TrainerFailure("BAD_CONFIGURATION", message, hint) from error
+        raise TrainerFailure("BAD_CONFIGURATION", message, _sizes_hint(config)) from error
     except Exception as error:
         if weights is None or isinstance(weights, Checkpoint):
             raise
@@ -83,7 +82,8 @@ def head_names(model: torch.nn.Module) -> set[str]:
     """The parameters that tell classes apart, by their names in the state."""
     classifier = model.get_classifier()
     modules = classifier if isinstance(classifier, tuple | list) else (classifier,)
-    own = {id(parameter) for module in modules for parameter in module.parameters()}
+    layers = [module for module in modules if isinstance(module, torch.nn.Module)]
+    own = {id(parameter) for layer in layers for parameter in layer.parameters()}
     return {name for name, parameter in model.named_parameters() if id(parameter) in own}
 
 
@@ -155,7 +155,12 @@ def _try_size(model: torch.nn.Module, config: TrainConfig) -> None:
         if "memory" in str(error):
             raise
         message = f"{config.model_name} cannot look at images of {size} pixels: {error}"
-        raise TrainerFailure("BAD_CONFIGURATION", message, "Choose another IMAGE_SIZE.") from error
+        raise TrainerFailure("BAD_CONFIGURATION", message, _sizes_hint(config)) from error
+
+
+def _sizes_hint(config: TrainConfig) -> str:
+    own = load_models()[config.model_name.partition(".")[0]]["input_size"]
+    return f"Set IMAGE_SIZE={own}, which is this model's own; not every model has drop_rate and drop_path_rate."
 
 
 def _weights_missing(config: TrainConfig, weights: Path | str, error: Exception) -> TrainerFailure:

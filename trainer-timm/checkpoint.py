@@ -6,12 +6,13 @@ continues from, weights included, in one torch file that loads with `weights_onl
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from catalogue import load_models
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from utils import TrainerFailure
@@ -20,17 +21,17 @@ DESCRIPTION = "vision-platform"
 FORMAT = 1
 SUFFIXES = (".safetensors", ".pt")
 HINT = "Give a checkpoint that this trainer wrote: a .safetensors file, or a `last` of its trainings."
-NEEDED: dict[str, type | tuple[type, ...]] = {
-    "format": int,
-    "architecture": str,
-    "model_arguments": dict,
-    "class_names": list,
-    "input_size": list,
-    "mean": list,
-    "std": list,
-    "interpolation": str,
-    "crop_pct": (int, float),
-    "crop_mode": str,
+NEEDED: dict[str, Callable[[Any], bool]] = {
+    "format": lambda value: value == FORMAT,
+    "architecture": lambda value: isinstance(value, str) and value in load_models(),
+    "model_arguments": lambda value: isinstance(value, dict) and set(value) <= {"img_size"} and _sizes(value.values()),
+    "class_names": lambda value: isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) for v in value),
+    "input_size": lambda value: isinstance(value, list) and len(value) == 3 and value[0] == 3 and _sizes(value[1:]),
+    "mean": lambda value: _numbers(value, -10, 10),
+    "std": lambda value: _numbers(value, 1e-6, 10),
+    "interpolation": lambda value: value in ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"),
+    "crop_pct": lambda value: _numbers([value] * 3, 0.1, 1),
+    "crop_mode": lambda value: value in ("center", "squash", "border"),
 }
 
 Weights = dict[str, torch.Tensor]
@@ -59,7 +60,8 @@ def save_weights(path: Path, weights: Mapping[str, torch.Tensor], description: M
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """A training's state, whole or not there: tensors and JSON's own kinds, so that it loads with weights_only."""
     part = path.with_suffix(".part")
-    torch.save(dict(state), part)
+    with open(part, "wb") as file:  # given a path, torch would not say that the disk is full
+        torch.save(dict(state), file)
     part.replace(path)
 
 
@@ -90,11 +92,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _checked(path: Path, description: Any) -> dict[str, Any]:
+    """timm would fetch what other architectures name (`hf-hub:…`), and images get the size that is said here."""
     if not isinstance(description, dict):
         raise _invalid(f"{path.name} does not describe itself: it was not written by this trainer")
-    wrong = [name for name, kind in NEEDED.items() if not isinstance(description.get(name), kind)]
-    if wrong or description["format"] > FORMAT:
-        raise _invalid(f"{path.name}: its description has no {', '.join(wrong) or 'format that is known here'}")
+    wrong = [name for name, fits in NEEDED.items() if not fits(description.get(name))]
+    if wrong:
+        raise _invalid(f"{path.name}: {wrong[0]}={description.get(wrong[0])!r:.200} is not known here")
     return description
 
 
@@ -102,6 +105,16 @@ def _checked_weights(path: Path, weights: Any) -> Weights:
     if not isinstance(weights, dict) or not all(isinstance(one, torch.Tensor) for one in weights.values()):
         raise _invalid(f"{path.name} holds no weights")
     return dict(weights)
+
+
+def _sizes(values: Iterable[Any]) -> bool:
+    return all(type(value) is int and 1 <= value <= 8192 for value in values)
+
+
+def _numbers(values: Any, least: float, most: float) -> bool:
+    """Whether these are three numbers in that range."""
+    fits = isinstance(values, list) and len(values) == 3
+    return fits and all(isinstance(value, int | float) and least <= value <= most for value in values)
 
 
 def _invalid(message: str) -> TrainerFailure:

@@ -101,7 +101,7 @@ def _start_worker(number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SIGNAL_IF_PARENT_DIES, signal.SIGKILL)
-    seed = torch.initial_seed() % 2**32  # another in every worker and epoch
+    seed = torch.initial_seed() % 2**32  # another in every worker
     random.seed(seed)
     np.random.seed(seed)
 

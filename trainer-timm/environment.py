@@ -11,7 +11,6 @@ def prepare_timm(cache_dir: Path) -> None:
         "TORCH_HOME": str(cache_dir / "torch"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "DO_NOT_TRACK": "1",
     }
 

@@ -1,7 +1,7 @@
 """How well a model tells classes apart: on all of `val`, by class, and on which images it was sure, wrong or unsure."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 Tick = Callable[[int, int], None]
 TOP = 5
+MOST_IN_MATRIX = 1000  # classes
 
 
 @dataclass(frozen=True)
@@ -16,33 +17,41 @@ class Result:
     """What a model said about every image of a split, in the order of its samples."""
 
     loss: float
-    matrix: torch.Tensor  # images by [predicted][true]
+    classes: int
     top5: float
     true: torch.Tensor  # class numbers
     predicted: torch.Tensor
     confidence: torch.Tensor  # of the predicted class
 
     def metrics(self) -> dict[str, float]:
-        """Fractions: top1, top5 (1 where there are at most five classes) and macro_f1, each class counted alike."""
-        hits = float(self.matrix.diagonal().sum() / self.matrix.sum())
-        return {"top1": hits, "top5": self.top5, "macro_f1": self._macro_f1()}
+        """Fractions: top1, top5 (1 where there are at most five classes) and macro_f1, each class counted alike.
 
-    def _macro_f1(self) -> float:
-        """Over the classes that are in the split or were predicted."""
-        scores = [row["f1"] for row in self.per_class(range(len(self.matrix))) if not math.isnan(row["f1"])]
-        return float(sum(scores) / len(scores))
+        Of macro_f1, a class that is neither in the split nor predicted is no part.
+        """
+        hits = int((self.true == self.predicted).sum())
+        scores = [row["f1"] for row in self.per_class(range(self.classes)) if not math.isnan(row["f1"])]
+        return {"top1": hits / len(self.true), "top5": self.top5, "macro_f1": float(sum(scores) / len(scores))}
 
     def per_class(self, names: Sequence[Any]) -> list[dict[str, Any]]:
         """A row a class; a number without meaning (the precision of a class that was never predicted) is NaN."""
+        right = self.true[self.true == self.predicted]
+        counts = [self._count(numbers) for numbers in (right, self.true, self.predicted)]
         rows = []
-        for number, name in enumerate(names):
-            hits = float(self.matrix[number, number])
-            support, predicted = float(self.matrix[:, number].sum()), float(self.matrix[number].sum())
+        for number, (name, hits, support, predicted) in enumerate(zip(names, *counts, strict=True)):
             measured = {"precision": _ratio(hits, predicted), "recall": _ratio(hits, support)}
-            counts = {"images": int(support), "instances": int(support), "support": int(support)}
+            images = {"images": support, "instances": support, "support": support}
             f1 = _ratio(2 * hits, support + predicted)
-            rows.append({"class_id": number, "class_name": name, **counts, **measured, "f1": f1})
+            rows.append({"class_id": number, "class_name": name, **images, **measured, "f1": f1})
         return rows
+
+    def matrix(self) -> torch.Tensor:
+        """Images by [predicted][true]; the square of the number of classes."""
+        flat = torch.bincount(self.predicted * self.classes + self.true, minlength=self.classes**2)
+        return flat.reshape(self.classes, self.classes)
+
+    def _count(self, numbers: torch.Tensor) -> list[int]:
+        counts: list[int] = torch.bincount(numbers, minlength=self.classes).tolist()
+        return counts
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
@@ -65,13 +74,17 @@ def evaluate(
         confidences.append(confidence[:, 0].cpu())
         tick(step, len(loader))
     truth, guess = torch.cat(truths), torch.cat(guesses)
-    matrix = torch.bincount(guess * classes + truth, minlength=classes**2).reshape(classes, classes)
-    return Result(total / len(truth), matrix, top5 / len(truth), truth, guess, torch.cat(confidences))
+    return Result(total / len(truth), classes, top5 / len(truth), truth, guess, torch.cat(confidences))
 
 
 def confusion(result: Result, names: Sequence[str], epoch: int) -> dict[str, Any]:
-    """The confusion matrix, rows predicted and columns true, in the shape that every trainer's curves.json has."""
-    matrix = {"labels": list(names), "confidence": None, "matrix": result.matrix.tolist()}
+    """The confusion matrix, rows predicted and columns true, in the shape that every trainer's curves.json has.
+
+    Null for more than MOST_IN_MATRIX classes: nobody reads millions of numbers.
+    """
+    matrix = None
+    if len(names) <= MOST_IN_MATRIX:
+        matrix = {"labels": list(names), "confidence": None, "matrix": result.matrix().tolist()}
     about = {"task_type": "image_classification", "epoch": epoch, "names": list(names)}
     return {**about, "confusion_matrix": matrix, "curves": []}
 
@@ -85,6 +98,24 @@ def choose_samples(result: Result, most: int) -> dict[str, list[int]]:
         "wrong": [place for place in surest if not right[place]][:most],
         "least_certain": by_confidence[:most],
         "right": [place for place in surest if right[place]][:most],
+    }
+
+
+def describe_samples(
+    result: Result, chosen: Mapping[str, Sequence[int]], images: Sequence[str], names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The images that `choose_samples` chose, with what they are and what was said: to be shown elsewhere."""
+    return {
+        kind: [
+            {
+                "image": images[place],
+                "true": names[int(result.true[place])],
+                "predicted": names[int(result.predicted[place])],
+                "confidence": round(float(result.confidence[place]), 4),
+            }
+            for place in places
+        ]
+        for kind, places in chosen.items()
     }
 
 

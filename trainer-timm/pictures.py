@@ -39,15 +39,16 @@ def draw_confusion(path: Path, result: Result, names: Sequence[str]) -> None:
     picture = Image.new("RGB", (margin + count * cell + 10, margin + count * cell + 10), WHITE)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
     draw.text((4, 4), "rows: predicted\ncolumns: true", BLACK, font)
-    totals = result.matrix.sum(0).clamp(min=1)
+    matrix = result.matrix()
+    totals = matrix.sum(0).clamp(min=1)
     for said in range(count):
         for true in range(count):
-            share = float(result.matrix[said, true] / totals[true])
+            share = float(matrix[said, true] / totals[true])
             box = (margin + true * cell, margin + said * cell, margin + (true + 1) * cell, margin + (said + 1) * cell)
             draw.rectangle(box, _shade(share))
-            if count <= LARGEST_CELLS and result.matrix[said, true]:
+            if count <= LARGEST_CELLS and matrix[said, true]:
                 ink = WHITE if share > 0.5 else BLACK
-                draw.text((box[0] + 6, box[1] + 13), str(int(result.matrix[said, true])), ink, font)
+                draw.text((box[0] + 6, box[1] + 13), str(int(matrix[said, true])), ink, font)
         if count <= LARGEST_CELLS:
             draw.text((4, margin + said * cell + 13), names[said][:24], BLACK, font)
             draw.text((margin + said * cell + 2, margin - 16), names[said][:6], BLACK, font)

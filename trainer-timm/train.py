@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("trainer")
 LONG_EPOCH = 60.0  # seconds; longer ones upload `last` every time, shorter ones every fifth
 SAMPLES = 24  # images of each kind in the sample predictions
+DRAWN_CLASSES = 400  # up to which the confusion matrix is drawn
 
 
 def main() -> int:
@@ -78,6 +79,7 @@ def train(attempt: Attempt) -> None:
     training.prepare(download)
     while not training.is_over():
         training.run_epoch()
+    log.info("epoch %d of %d; the best is epoch %d", training.epoch, config.epochs, training.best_epoch)
     training.end_phase("train")
     training.publish()
 
@@ -169,10 +171,7 @@ class Training:
 
     def is_over(self) -> bool:
         """All epochs are completed, or too many of them brought nothing better."""
-        patience = self.chosen["patience"]
-        tired = 0 < patience <= self.epoch - self.best_epoch
-        if tired and self.epoch < self.config.epochs:
-            log.info("%d epochs without a better %s than in epoch %d", patience, self.primary, self.best_epoch)
+        tired = 0 < self.chosen["patience"] <= self.epoch - self.best_epoch
         return self.epoch >= self.config.epochs or tired
 
     def run_epoch(self) -> None:
@@ -281,13 +280,21 @@ class Training:
             utils.publish_best(self.store, self.config, self.reporter)
 
     def upload_pictures(self, result: "Result") -> None:
-        from evaluation import choose_samples
+        from evaluation import choose_samples, describe_samples
         from pictures import draw_confusion, draw_samples
 
         names, images = self.data.class_names, [path for path, _ in self.data.val]
-        draw_confusion(self.folder / "confusion_matrix.png", result, names)
-        self.upload("plot", self.folder / "confusion_matrix.png")
-        for kind, places in choose_samples(result, SAMPLES).items():
+        if len(names) <= DRAWN_CLASSES:
+            draw_confusion(self.folder / "confusion_matrix.png", result, names)
+            self.upload("plot", self.folder / "confusion_matrix.png")
+        chosen = choose_samples(result, SAMPLES)
+        relative = [str(path.relative_to(self.data.root)) for path in images]
+        path = self.folder / "samples.json"
+        path.write_text(
+            json.dumps(describe_samples(result, chosen, relative, names), ensure_ascii=False), encoding="utf-8"
+        )
+        self.upload("other", path)
+        for kind, places in chosen.items():
             if places:
                 path = self.folder / f"{kind}.jpg"
                 draw_samples(path, images, result, places, names)

@@ -23,6 +23,12 @@ def test_trainer_yaml_keeps_the_contract() -> None:
         assert {"title", "description", "default", "x-group"} <= set(one), name
 
 
+def test_models_json_keeps_the_contract() -> None:
+    content = json.loads((Path(__file__).parents[1] / "models.json").read_text())
+    assert [error.message for error in contract_validator("models").iter_errors(content)] == []
+    assert load_catalogue()["tasks"]["image_classification"]["more_models"] == "models.json"
+
+
 def test_models_json_is_of_the_installed_timm() -> None:
     """After an upgrade: `.venv/bin/python list_models.py`."""
     content = json.loads((Path(__file__).parents[1] / "models.json").read_text())

@@ -42,8 +42,10 @@ def test_the_best_model_has_its_confusion_matrix_and_samples_as_artifacts(finish
     last = finished.of_type("validation")[-1]
     matrix = json.loads((finished.bucket / last["artifact"]).read_text())["confusion_matrix"]
     assert matrix["labels"] == ["blue", "red"] and sum(map(sum, matrix["matrix"])) == 4
-    pictures = [finished.bucket / event["key"] for event in finished.of_type("artifact") if event["kind"] != "curves"]
-    assert all(read_image(path).width > 100 for path in pictures)
+    stored = {event["name"]: finished.bucket / event["key"] for event in finished.of_type("artifact")}
+    assert all(read_image(path).width > 100 for name, path in stored.items() if not name.endswith(".json"))
+    [first, *_] = json.loads(stored["samples.json"].read_text())["right"]
+    assert first["true"] == first["predicted"] in ("blue", "red") and first["image"].startswith(f"val/{first['true']}/")
 
 
 def test_best_says_how_to_use_itself(finished: Training) -> None:
