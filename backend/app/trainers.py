@@ -5,7 +5,7 @@ A folder whose trainer.yaml is wrong becomes a `Problem` and harms no other.
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,51 @@ from referencing.exceptions import Unresolvable
 from app.errors import NotFound
 from app.settings import REPOSITORY
 
-TRAINER_SCHEMA = REPOSITORY / "contracts" / "trainer.schema.json"
+CONTRACTS = REPOSITORY / "contracts"
+SHOWN_ERRORS = 20  # of one file
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a trainer. `models` are entries of trainer.yaml, each with a `name`."""
+    """One task of a trainer.
+
+    `models` are those that trainer.yaml recommends, each with a `name`; `others` what may be chosen besides, by name
+    (contracts/models.schema.json).
+    """
 
     primary_metric: str
     defaults: dict[str, Any]
     models: list[dict[str, Any]]
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def model_names(self) -> list[str]:
-        return [model["name"] for model in self.models]
+        """Every name that may be chosen, the recommended ones first; without the tags of weights."""
+        return list(dict.fromkeys([*(model["name"] for model in self.models), *self.others]))
+
+    @property
+    def model_count(self) -> int:
+        return len(self.model_names)
+
+    def offers(self, model_name: str) -> bool:
+        """Whether a job may name this model: alone, or with the tag of one of its pretrained weights."""
+        name, _, tag = model_name.partition(".")
+        tagged = tag != "" and tag in self.others.get(name, {}).get("pretrained", {})
+        return model_name in self.model_names or tagged
+
+    def find_models(self, search: str = "") -> list[dict[str, Any]]:
+        """All that is known of the models whose name or title has every word of `search`, recommended ones first."""
+        recommended = {model["name"]: model for model in self.models}
+        known = [
+            {"name": name, "recommended": name in recommended, **self.others.get(name, {}), **recommended.get(name, {})}
+            for name in self.model_names
+        ]
+        words = search.lower().split()
+        return [model for model in known if all(word in _searched(model) for word in words)]
+
+
+def _searched(model: dict[str, Any]) -> str:
+    return f"{model['name']} {model.get('title') or ''}".lower()
 
 
 @dataclass(frozen=True)
@@ -102,9 +133,7 @@ class _Refused(Exception):
 
 def _read(path: Path) -> Trainer:
     content = _load_yaml(path)
-    errors = sorted(_contract().iter_errors(content), key=lambda error: list(map(str, error.path)))
-    if errors:
-        raise _Refused("; ".join(_described(error) for error in errors))
+    _refuse_errors("trainer", content, "trainer.yaml")
     _check_hyperparameters(content["hyperparameters"])
     return Trainer(
         name=content["name"],
@@ -113,10 +142,26 @@ def _read(path: Path) -> Trainer:
         license=content["license"],
         folder=path.parent.resolve(),
         commands=content["commands"],
-        tasks={name: Task(**task) for name, task in content["tasks"].items()},
+        tasks={name: _task(path.parent, task) for name, task in content["tasks"].items()},
         hyperparameters=content["hyperparameters"],
         max_gpus=content.get("max_gpus", 1),
     )
+
+
+def _task(folder: Path, task: dict[str, Any]) -> Task:
+    more = task.pop("more_models", None)
+    return Task(**task, others=_load_models(folder / more) if more else {})
+
+
+def _load_models(path: Path) -> dict[str, dict[str, Any]]:
+    """What more_models names."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _Refused(f"more_models: {path.name} is not readable JSON: {error}") from error
+    _refuse_errors("models", content, path.name)
+    models: dict[str, dict[str, Any]] = content["models"]
+    return models
 
 
 def _load_yaml(path: Path) -> Any:
@@ -142,15 +187,21 @@ def _check_hyperparameters(schema: dict[str, Any]) -> None:
         raise _Refused(f"hyperparameters refers to {error.ref!r}, which is not in it") from error
 
 
+def _refuse_errors(schema: str, content: Any, file: str) -> None:
+    errors = sorted(_contract(schema).iter_errors(content), key=lambda error: list(map(str, error.path)))
+    if errors:
+        raise _Refused("; ".join(_described(error, file) for error in errors[:SHOWN_ERRORS]))
+
+
 @cache
-def _contract() -> Draft202012Validator:
-    return _validator(json.loads(TRAINER_SCHEMA.read_text(encoding="utf-8")))
+def _contract(name: str) -> Draft202012Validator:
+    return _validator(json.loads((CONTRACTS / f"{name}.schema.json").read_text(encoding="utf-8")))
 
 
 def _validator(schema: dict[str, Any]) -> Draft202012Validator:
     return Draft202012Validator(schema, registry=Registry())  # an empty registry: no reference is ever fetched
 
 
-def _described(error: ValidationError | SchemaError) -> str:
-    where = ".".join(str(part) for part in error.path) or "trainer.yaml"
+def _described(error: ValidationError | SchemaError, file: str = "trainer.yaml") -> str:
+    where = ".".join(str(part) for part in error.path) or file
     return f"{where}: {error.message}"

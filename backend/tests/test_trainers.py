@@ -1,5 +1,6 @@
 """The catalogue reads good trainer folders and names what is wrong with the others."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,45 @@ def test_every_trainer_of_this_repository_is_in_the_catalogue() -> None:
     assert "ultralytics" in catalogue.trainers
     for trainer in catalogue.trainers.values():
         assert set(trainer.tasks) <= set(TaskType)
+
+
+MORE: dict[str, Any] = {
+    "tiny": {"parameters_millions": 1.5, "pretrained": {"a": "mit"}},
+    "big": {"parameters_millions": 99.0, "pretrained": {"a": None, "b": "cc-by-nc-4.0"}, "non_commercial": ["b"]},
+}
+
+
+def write_trainer_with_more(root: Path, text: str) -> None:
+    task = make_trainer_yaml()["tasks"]["object_detection"]
+    folder = write_trainer(root, tasks={"object_detection": {**task, "more_models": "models.json"}})
+    (folder / "models.json").write_text(text)
+
+
+def test_more_models_may_be_chosen_than_are_recommended(tmp_path: Path) -> None:
+    write_trainer_with_more(tmp_path, json.dumps({"models": MORE}))
+    task = load_catalogue(tmp_path).trainers["example"].tasks["object_detection"]
+    assert task.model_names == ["tiny", "small", "big"] and task.model_count == 3
+    assert [task.offers(name) for name in ("small", "big", "big.b", "big.c", "small.a", "huge", "big.")] == [
+        *(True, True, True),
+        *(False, False, False, False),
+    ]
+    assert [model["name"] for model in task.find_models()] == ["tiny", "small", "big"]
+    assert task.find_models("BI G") == [{"name": "big", "recommended": False, **MORE["big"]}]
+    assert task.find_models("tiny")[0]["recommended"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "models.json is not readable JSON"),
+        ('{"models": {"a": {"colour": 1}}}', "models.a: "),
+        ('{"models": {"../a": {}}}', "'../a' does not match"),
+        ("[]", "models.json: "),
+    ],
+)
+def test_folder_becomes_a_problem_if_its_further_models_break_the_contract(
+    text: str, reason: str, tmp_path: Path
+) -> None:
+    write_trainer_with_more(tmp_path, text)
+    [problem] = load_catalogue(tmp_path).problems
+    assert problem.folder == "trainer-example" and reason in problem.reason

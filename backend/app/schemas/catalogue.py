@@ -16,6 +16,24 @@ class Model(Shape):
     weights_license: str | None = None
 
 
+class FoundModel(Model):
+    """A model with all that is known of it."""
+
+    recommended: bool = Field(description="trainer.yaml names it, usually with an advice")
+    input_size: int | None = Field(None, description="pixels of a side, as it was made for")
+    pretrained: dict[str, str | None] = Field(
+        default_factory=dict,
+        description="license of its pretrained weights by tag, null if unknown; a job's `model_name` may be name.tag",
+        examples=[{"a1_in1k": "apache-2.0"}],
+    )
+    non_commercial: list[str] = Field(default_factory=list, description="tags whose license forbids commercial use")
+
+
+class FoundModels(Shape):
+    items: list[FoundModel]
+    total: int = Field(description="how many there are, shown or not")
+
+
 class Defaults(Shape):
     """What a job gets where it names nothing else."""
 
@@ -28,7 +46,8 @@ class Defaults(Shape):
 class Task(Shape):
     primary_metric: str = Field(description="the metric that chooses the best checkpoint", examples=["mAP50-95"])
     defaults: Defaults
-    models: list[Model]
+    models: list[Model] = Field(description="recommended ones")
+    model_count: int = Field(description="of all that may be chosen: see `/models`")
 
 
 class Framework(Shape):

@@ -115,10 +115,10 @@ def _task(request: JobCreate, trainer: Trainer, problems: _Problems) -> Task | N
 
 
 def _check_model(request: JobCreate, task: Task, problems: _Problems) -> None:
-    if request.model_name not in task.model_names:
+    if not task.offers(request.model_name):
         close = get_close_matches(request.model_name, task.model_names, n=SHOWN_MODELS, cutoff=0.5)
         message = f"is not a model for {request.task_type}; {_choices(close or task.model_names[:SHOWN_MODELS])}"
-        problems.add("model_name", request.model_name, message, task.model_names)
+        problems.add("model_name", request.model_name, message, [model["name"] for model in task.models])
 
 
 def _dataset(session: Session, request: JobCreate, problems: _Problems) -> Dataset | None:
