@@ -74,6 +74,8 @@ test-slow-%: $$(call environment,$$* testing)
 
 test-client test-slow-client: $(call environment,backend samples tracking) # its tests start the real ones
 
+test-slow-trainer-timm: $(call environment,samples) # which has scikit-learn's digits
+
 test-oracles test-slow-oracles: $(call environment,backend trainer-ultralytics) # what they are compared with
 
 test-e2e: $(call environment,$(PARTS))
